@@ -1,0 +1,42 @@
+//! What a collector may look at: the root, the config, the incident, the time left. Shared between
+//! the collectors of one capture, each on a thread that may have to be abandoned.
+
+use crate::config::Config;
+use crate::host::Root;
+use crate::model::{Deadline, Incident};
+use crate::sys::clock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub struct Context {
+    pub root: Root,
+    pub config: Arc<Config>,
+    /// As known when the capture was ordered.
+    pub incident: Arc<Incident>,
+    /// This collector's own deadline (its limit, or the capture's end if that is earlier).
+    pub deadline: Deadline,
+    /// Set when the supervisor has given this collector up.
+    pub cancelled: Arc<AtomicBool>,
+    /// Things found once and used by several collectors.
+    pub shared: Arc<Shared>,
+}
+
+/// Found once per capture, used by several collectors.
+#[derive(Default)]
+pub struct Shared {
+    /// Block devices (`sda`, `nvme0n1`) that the trigger names or that tasks hang on: not to be benchmarked.
+    pub suspect_disks: std::sync::Mutex<Vec<String>>,
+}
+
+impl Context {
+    /// What is left until the deadline.
+    pub fn left(&self) -> Duration {
+        self.deadline.left(clock::mono())
+    }
+
+    /// Whether to stop now. Long loops ask once per item.
+    pub fn expired(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed) || self.deadline.passed(clock::mono())
+    }
+}

@@ -1,0 +1,12 @@
+//! Taking a snapshot: what to collect (`collectors`, one file each, listed in `registry`), in which
+//! order (`plan`), by whom (`worker`, a process started beforehand), under whose eyes (`supervisor`).
+
+pub mod collectors;
+pub mod context;
+pub mod registry;
+pub mod sink;
+pub mod spec;
+
+pub use context::Context;
+pub use sink::{Sink, Stop};
+pub use spec::{CollectError, FileSpec, Sensitivity, Source, Spec, Tier};

@@ -1,0 +1,102 @@
+//! Where a collector puts its entries: capped, and on their way to the archive at once, so that
+//! what a collector delivered before it hung is kept.
+
+use crate::model::{Missing, Wall};
+use crate::sys::clock;
+use std::sync::mpsc::SyncSender;
+
+/// Most `Missing` lines of one collector; the rest is counted in one last line.
+const MISSING_MAX: usize = 200;
+
+/// The sink takes no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    #[error("the collector's cap is reached")]
+    Full,
+    #[error("the capture goes on without this collector")]
+    Cancelled,
+}
+
+/// One file of the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Relative path inside the archive.
+    pub path: String,
+    pub bytes: Vec<u8>,
+    /// When its content was read.
+    pub at: Wall,
+    /// Cut at a cap.
+    pub truncated: bool,
+}
+
+/// What flows from collectors to the archive writer. `collector` is the index in the plan.
+#[derive(Debug)]
+pub enum Delivery {
+    Item { collector: usize, item: Item },
+    Missing { collector: usize, missing: Missing },
+}
+
+pub struct Sink {
+    collector: usize,
+    to: SyncSender<Delivery>,
+    left_bytes: u64,
+    truncated: Vec<String>,
+    missing: usize,
+}
+
+impl Sink {
+    /// A sink for collector number `collector` that takes `cap_bytes` in all.
+    pub fn new(collector: usize, cap_bytes: u64, to: SyncSender<Delivery>) -> Sink {
+        Sink { collector, to, left_bytes: cap_bytes, truncated: Vec::new(), missing: 0 }
+    }
+
+    /// Adds an entry. What exceeds the collector's cap is cut, marked, and ends the collector with `Full`.
+    pub fn put(&mut self, path: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Result<(), Stop> {
+        self.put_cut(path, bytes, false)
+    }
+
+    /// As [`Sink::put`], for content that the collector itself already cut (`truncated`).
+    pub fn put_cut(
+        &mut self,
+        path: impl Into<String>,
+        bytes: impl Into<Vec<u8>>,
+        mut truncated: bool,
+    ) -> Result<(), Stop> {
+        let (path, mut bytes) = (path.into(), bytes.into());
+        let room = usize::try_from(self.left_bytes).unwrap_or(usize::MAX);
+        let full = bytes.len() > room;
+        if full {
+            bytes.truncate(room);
+            truncated = true;
+        }
+        self.left_bytes -= bytes.len() as u64;
+        if truncated {
+            self.truncated.push(path.clone());
+        }
+        let item = Item { path, bytes, at: clock::wall(), truncated };
+        self.to.send(Delivery::Item { collector: self.collector, item }).map_err(|_| Stop::Cancelled)?;
+        if full { Err(Stop::Full) } else { Ok(()) }
+    }
+
+    /// Notes something that could not be had, while the collector goes on.
+    pub fn missing(&mut self, what: impl Into<String>, why: impl Into<String>) {
+        self.missing += 1;
+        let missing = match self.missing {
+            n if n < MISSING_MAX => Missing { what: what.into(), why: why.into() },
+            MISSING_MAX => Missing { what: "more".into(), why: format!("further lines left out after {MISSING_MAX}") },
+            _ => return,
+        };
+        // A closed channel means that nobody records any more; there is nobody left to tell.
+        let _ = self.to.send(Delivery::Missing { collector: self.collector, missing });
+    }
+
+    /// Bytes that still fit.
+    pub fn left_bytes(&self) -> u64 {
+        self.left_bytes
+    }
+
+    /// The entries that were cut.
+    pub fn truncated(&self) -> &[String] {
+        &self.truncated
+    }
+}

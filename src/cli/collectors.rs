@@ -1,0 +1,11 @@
+//! `lastgasp collectors`.
+
+use crate::cli::{Exit, Global};
+use anyhow::{Result, bail};
+
+#[derive(clap::Args, Debug)]
+pub struct Args {}
+
+pub fn run(_global: &Global, _args: &Args) -> Result<Exit> {
+    bail!("collectors is being built")
+}

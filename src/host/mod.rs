@@ -1,0 +1,6 @@
+//! Capped, typed reads of /proc, /sys, cgroups and sockets under a [`Root`] that tests can fake.
+//! Parsers take `&[u8]`; only `Root` touches the file system.
+
+pub mod root;
+
+pub use root::{Capped, Root};

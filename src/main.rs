@@ -1,0 +1,5 @@
+//! `lastgasp`: see the library.
+
+fn main() -> std::process::ExitCode {
+    lastgasp::cli::main()
+}

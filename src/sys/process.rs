@@ -1,0 +1,98 @@
+//! Our own processes: children of the same binary that can be abandoned.
+
+use crate::sys::ipc::Channel;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid as NixPid;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use crate::model::Pid;
+
+/// A child running one role. Dropping it does not wait: a child stuck in the kernel (state D) would
+/// hold its parent for ever.
+#[derive(Debug)]
+pub struct Child {
+    pub pid: Pid,
+    pub channel: Channel,
+}
+
+/// How a child is at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    Running,
+    Exited(i32),
+    Killed(i32),
+}
+
+/// Starts `/proc/self/exe` with `args`, one end of a channel as its standard input, standard output
+/// closed and standard error shared, in its own process group. It is killed when this process dies.
+pub fn spawn_self(args: &[OsString]) -> io::Result<Child> {
+    let (ours, theirs) = crate::sys::ipc::pair()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.args(args).env_clear().stdin(Stdio::from(theirs.into_fd())).stdout(Stdio::null()).process_group(0);
+    for keep in ["PATH", "TZ", "RUST_BACKTRACE"] {
+        if let Some(v) = std::env::var_os(keep) {
+            command.env(keep, v);
+        }
+    }
+    let parent = std::process::id();
+    // SAFETY: the closure runs between fork and exec and calls only prctl and getppid, which are
+    // async-signal-safe; it touches no memory but a copied integer.
+    unsafe {
+        command.pre_exec(move || {
+            die_with_parent()?;
+            // The parent may have died before prctl took effect.
+            if nix::unistd::getppid().as_raw() as u32 != parent {
+                return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+            }
+            Ok(())
+        });
+    }
+    let child = command.spawn()?;
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    Ok(Child { pid: Pid(pid), channel: ours })
+}
+
+/// Asks the kernel to send SIGKILL to this process when the thread that started it ends.
+pub fn die_with_parent() -> io::Result<()> {
+    // SAFETY: PR_SET_PDEATHSIG takes a signal number and touches no memory of ours.
+    let rc = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+impl Child {
+    /// Whether it has ended; reaps it then. Never waits.
+    pub fn life(&self) -> io::Result<Life> {
+        match waitpid(NixPid::from_raw(self.pid.0), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, code)) => Ok(Life::Exited(code)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Life::Killed(signal as i32)),
+            Ok(_) => Ok(Life::Running),
+            Err(nix::Error::ECHILD) => Ok(Life::Exited(0)),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Sends SIGKILL to it and its process group; does not wait.
+    pub fn kill(&self) {
+        let pid = NixPid::from_raw(self.pid.0);
+        // Either may be gone already, which is what was wanted.
+        let _ = nix::sys::signal::killpg(pid, Signal::SIGKILL);
+        let _ = kill(pid, Signal::SIGKILL);
+    }
+
+    /// Sends SIGTERM to the child alone.
+    pub fn terminate(&self) {
+        let _ = kill(NixPid::from_raw(self.pid.0), Signal::SIGTERM);
+    }
+}
+
+/// Takes standard input as the channel to the parent; for the child's side of [`spawn_self`].
+pub fn parent_channel() -> io::Result<Channel> {
+    use std::os::fd::AsFd;
+    let fd: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
+    Ok(Channel::from_fd(fd))
+}

@@ -1,0 +1,1 @@
+//! One file per folder of `src/`. Needs no root, no network and no services.
