@@ -17,6 +17,8 @@ pub enum Origin {
     Console(Arc<str>),
     /// A file given to `scan` (path, or `-`).
     Replay(Arc<str>),
+    /// No text at all: a service probe (its name).
+    Probe(Arc<str>),
 }
 
 impl Origin {
@@ -32,6 +34,7 @@ impl fmt::Display for Origin {
             Origin::Kmsg => f.write_str("/dev/kmsg"),
             Origin::Klog => f.write_str("syslog(2)"),
             Origin::Console(p) | Origin::Replay(p) => f.write_str(p),
+            Origin::Probe(name) => write!(f, "probe {name}"),
         }
     }
 }
