@@ -103,7 +103,7 @@ impl Incidents {
             return Decision::Wait;
         }
         let window = Duration::from_secs(self.config.cooldown_s);
-        if self.cooldown.rule_is_warm(&event.host, &event.rule, now, window) {
+        if self.rate_is_reached(now) || self.cooldown.rule_is_warm(&event.host, &event.rule, now, window) {
             return Decision::Wait;
         }
         self.open(event, now, wall, true, new_id)
@@ -151,10 +151,7 @@ impl Incidents {
         unfinished: bool,
         new_id: impl FnOnce() -> IncidentId,
     ) -> Decision {
-        while self.captures.front().is_some_and(|t| now.since(*t) >= HOUR) {
-            self.captures.pop_front();
-        }
-        if self.captures.len() >= self.config.max_per_hour as usize {
+        if self.rate_is_reached(now) {
             self.losses.add("rate_limit", 1);
             return Decision::Suppress("rate_limit", Box::new(event));
         }
@@ -171,6 +168,13 @@ impl Incidents {
         }
         self.bursts.push(burst);
         Decision::Capture(Box::new(self.incident(id, event, wall, recurrences)))
+    }
+
+    fn rate_is_reached(&mut self, now: Mono) -> bool {
+        while self.captures.front().is_some_and(|t| now.since(*t) >= HOUR) {
+            self.captures.pop_front();
+        }
+        self.captures.len() >= self.config.max_per_hour as usize
     }
 
     fn incident(&self, id: IncidentId, event: Event, wall: Wall, recurrences: u64) -> Incident {
@@ -300,7 +304,7 @@ mod tests {
         let mut i = fresh(3);
         let mut taken = 0;
         for n in 0..2000 {
-            taken += captures(&both(&mut i, &event(n, Kind::Warning, &format!("s{n}")), n * 20 % 3000));
+            taken += captures(&both(&mut i, &event(n, Kind::Warning, &format!("s{n}")), n));
         }
         assert_eq!(taken, 3);
         let lost: u64 = i.losses.counts.values().sum();
