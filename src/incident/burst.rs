@@ -8,6 +8,9 @@ use std::time::Duration;
 /// checked once per interval), an RCU stall after 21 s to 60 s.
 const CONSEQUENCE_WINDOW: Duration = Duration::from_secs(300);
 
+/// A trickle of events must not keep one incident open for ever and hide a new failure behind it.
+const LENGTH_MAX: Duration = Duration::from_secs(60);
+
 /// One open incident.
 #[derive(Debug)]
 pub struct Burst {
@@ -38,7 +41,7 @@ impl Burst {
         if *self.host != *event.host {
             return false;
         }
-        now.since(self.last_at) <= coalesce
+        (now.since(self.last_at) <= coalesce && now.since(self.opened_at) <= LENGTH_MAX.max(coalesce))
             || (is_grave(self.kind) && is_consequence(event.kind) && now.since(self.opened_at) <= CONSEQUENCE_WINDOW)
     }
 
