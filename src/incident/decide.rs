@@ -304,7 +304,7 @@ mod tests {
         let mut i = fresh(3);
         let mut taken = 0;
         for n in 0..2000 {
-            taken += captures(&both(&mut i, &event(n, Kind::Warning, &format!("s{n}")), n * 2));
+            taken += captures(&both(&mut i, &event(n, Kind::Warning, &format!("s{n}")), n));
         }
         assert_eq!(taken, 3);
         let lost: u64 = i.losses.counts.values().sum();
