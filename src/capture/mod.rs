@@ -3,9 +3,13 @@
 
 pub mod collectors;
 pub mod context;
+pub mod files;
+pub mod pool;
 pub mod registry;
+pub mod schedule;
 pub mod sink;
 pub mod spec;
+pub mod stuck;
 
 pub use context::Context;
 pub use sink::{Sink, Stop};

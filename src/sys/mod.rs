@@ -5,5 +5,8 @@ pub mod capability;
 pub mod clock;
 pub mod exec;
 pub mod ipc;
+pub mod logger;
 pub mod memory;
+pub mod notify;
 pub mod process;
+pub mod random;
