@@ -5,11 +5,14 @@ pub mod collectors;
 pub mod context;
 pub mod files;
 pub mod pool;
+pub mod protocol;
 pub mod registry;
 pub mod schedule;
 pub mod sink;
 pub mod spec;
 pub mod stuck;
+pub mod take;
+pub mod worker;
 
 pub use context::Context;
 pub use sink::{Sink, Stop};

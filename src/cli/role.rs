@@ -1,14 +1,25 @@
 //! `lastgasp role NAME`: one process of `watch`, started by it with a channel as standard input.
 
 use crate::cli::Exit;
-use anyhow::{Result, bail};
+use crate::sys::process::parent_channel;
+use anyhow::{Context, Result, bail};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// tail, probe or capture
+    /// tail, probe, capture or keep
     pub name: String,
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
-    bail!("no role {:?}", args.name)
+    let channel = parent_channel().context("take standard input as the channel to the parent")?;
+    let (name, result) = match args.name.as_str() {
+        "tail" => ("tail", crate::source::role::run(channel).map_err(anyhow::Error::from)),
+        "probe" => ("probe", crate::probe::role::run(channel).map_err(anyhow::Error::from)),
+        "capture" => ("capture", crate::capture::worker::run(channel).map_err(anyhow::Error::from)),
+        "keep" => ("keep", crate::daemon::keep::run(channel).map_err(anyhow::Error::from)),
+        other => bail!("no role {other:?}: tail, probe, capture, keep; they are started by `lastgasp watch`"),
+    };
+    result.with_context(|| format!("role {name}"))?;
+    // A collector may be stuck in the kernel; nobody waits for its thread.
+    Ok(Exit::Success)
 }
