@@ -1,1 +1,6 @@
 //! One file per folder of `src/`. Needs no root, no network and no services.
+
+mod archive;
+mod keeping;
+mod report;
+mod store;
