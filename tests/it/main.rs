@@ -1,3 +1,7 @@
 //! One file per folder of `src/`. Needs no root, no network and no services.
 
+mod archive;
+mod keeping;
 mod layering;
+mod report;
+mod store;

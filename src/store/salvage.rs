@@ -1,0 +1,121 @@
+//! What interrupted captures left: each dead partial becomes a snapshot, or is kept under a name that
+//! says that nothing in it could be read. Nothing is removed before its successor is on the disk.
+
+use crate::archive::{self, Reader, Salvaged};
+use crate::store::name::{PARTIAL, SUFFIX, UNREADABLE};
+use crate::store::pending::{rename_new, sync_dir};
+use crate::store::{Error, Result, Store, dir::take_apart};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Said in the manifest of what is salvaged.
+const NOTE: &str = "the capture was interrupted before it was finished (lastgasp was killed, or the machine went down)";
+
+/// What became of one partial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartialFate {
+    /// It was complete; only its publication had been interrupted.
+    Published(PathBuf),
+    /// Its whole part is a snapshot now.
+    Salvaged { path: PathBuf, what: Salvaged },
+    /// Nothing in it is whole; kept under this name.
+    Unreadable { path: PathBuf, why: String },
+    /// Left as it is, to be tried again: no space, failing disk.
+    Failed { why: String },
+}
+
+/// One dead partial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartialResult {
+    /// The partial as it was called.
+    pub partial: PathBuf,
+    pub fate: PartialFate,
+}
+
+impl Store {
+    /// Deals with every partial whose writer is gone. Those being written (locked) are left alone.
+    pub fn salvage_partials(&self) -> Result<Vec<PartialResult>> {
+        let mut results = Vec::new();
+        for stored in self.list()?.into_iter().filter(|s| s.partial) {
+            match self.salvage_one(&stored.path) {
+                Ok(None) => {}
+                Ok(Some(fate)) => results.push(PartialResult { partial: stored.path, fate }),
+                Err(e) => {
+                    let fate = PartialFate::Failed { why: e.to_string() };
+                    results.push(PartialResult { partial: stored.path, fate });
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    /// `None`: somebody is writing it, or dealt with it meanwhile.
+    fn salvage_one(&self, partial: &Path) -> Result<Option<PartialFate>> {
+        let at = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |cause| Error::Io { operation, path, cause }
+        };
+        let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(partial) {
+            Ok(f) => f,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(at("open", partial)(e)),
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(std::fs::TryLockError::Error(e)) => return Err(at("lock", partial)(e)),
+        }
+        let name = partial.file_name().and_then(|n| n.to_str()).unwrap_or("");
+        let Some((stem, _)) = take_apart(name) else { return Ok(None) };
+        let target = self.dir.join(format!("{stem}{SUFFIX}"));
+        if complete(&target) {
+            // An earlier salvage was itself interrupted, after its rename.
+            std::fs::remove_file(partial).map_err(at("remove", partial))?;
+            return Ok(Some(PartialFate::Published(target)));
+        }
+        if complete(partial) {
+            file.sync_all().map_err(at("flush", partial))?;
+            self.publish_as(partial, &target)?;
+            return Ok(Some(PartialFate::Published(target)));
+        }
+        let work = self.dir.join(format!("{stem}{PARTIAL}.salvage"));
+        let _ = std::fs::remove_file(&work);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        let mut out: File = options.open(&work).map_err(at("create", &work))?;
+        match archive::salvage(partial, &mut out, NOTE) {
+            Ok(what) => {
+                self.publish_as(&work, &target)?;
+                std::fs::remove_file(partial).map_err(at("remove", partial))?;
+                Ok(Some(PartialFate::Salvaged { path: target, what }))
+            }
+            Err(e @ (archive::Error::NothingWhole { .. } | archive::Error::Foreign { .. })) => {
+                let _ = std::fs::remove_file(&work);
+                let path = self.dir.join(format!("{stem}{UNREADABLE}"));
+                self.publish_as(partial, &path)?;
+                Ok(Some(PartialFate::Unreadable { path, why: e.to_string() }))
+            }
+            Err(e) => {
+                let _ = std::fs::remove_file(&work);
+                Err(e.into())
+            }
+        }
+    }
+
+    fn publish_as(&self, from: &Path, to: &Path) -> Result<()> {
+        rename_new(from, to).and_then(|()| sync_dir(&self.dir)).map_err(|cause| Error::Io {
+            operation: "publish",
+            path: to.into(),
+            cause,
+        })
+    }
+}
+
+/// Whether the file is a snapshot to its last byte.
+fn complete(path: &Path) -> bool {
+    /// Far above any snapshot of ours.
+    const UNPACKED_MAX: u64 = 16 << 30;
+    Reader::open(path).is_ok_and(|r| r.cut().is_none() && r.verify(UNPACKED_MAX).ok)
+}
