@@ -7,3 +7,6 @@ pub mod exec;
 pub mod ipc;
 pub mod memory;
 pub mod process;
+pub mod procdir;
+pub mod ring_read;
+pub mod sock_diag;
