@@ -3,6 +3,7 @@
 
 pub mod collectors;
 pub mod context;
+pub mod guard;
 pub mod registry;
 pub mod sink;
 pub mod spec;

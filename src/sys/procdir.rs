@@ -16,17 +16,22 @@ const DENTS_BYTES: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct ProcDir(OwnedFd);
 
-/// A relative path with its terminating zero, built without an allocation: `1234`, `task/77`, `fd/3`.
+/// A relative path with its terminating zero, built without an allocation: `1234`, `task/77/stat`.
 #[derive(Clone, Copy)]
 pub struct Name {
-    bytes: [u8; 48],
+    bytes: [u8; 56],
 }
 
 impl Name {
-    /// `number`, or `prefix` and `number`. The prefix is a literal of at most 24 bytes.
-    pub fn number(prefix: &'static str, number: u64) -> Name {
-        let mut bytes = [0u8; 48];
-        let p = &prefix.as_bytes()[..prefix.len().min(24)];
+    /// `number` alone.
+    pub fn number(number: u64) -> Name {
+        Name::build("", number, "")
+    }
+
+    /// `prefix`, `number` and `suffix`. Both literals have at most 16 bytes; more is cut.
+    pub fn build(prefix: &'static str, number: u64, suffix: &'static str) -> Name {
+        let mut bytes = [0u8; 56];
+        let p = &prefix.as_bytes()[..prefix.len().min(16)];
         bytes[..p.len()].copy_from_slice(p);
         let mut digits = [0u8; 20];
         let mut at = digits.len();
@@ -39,12 +44,15 @@ impl Name {
                 break;
             }
         }
-        bytes[p.len()..p.len() + digits.len() - at].copy_from_slice(&digits[at..]);
+        let end = p.len() + digits.len() - at;
+        bytes[p.len()..end].copy_from_slice(&digits[at..]);
+        let s = &suffix.as_bytes()[..suffix.len().min(16)];
+        bytes[end..end + s.len()].copy_from_slice(s);
         Name { bytes }
     }
 
     pub fn as_cstr(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.bytes).expect("at most 44 of the 48 bytes are ever written")
+        CStr::from_bytes_until_nul(&self.bytes).expect("at most 52 of the 56 bytes are ever written")
     }
 }
 
@@ -191,8 +199,8 @@ mod tests {
 
     #[test]
     fn names_are_built_in_place() {
-        assert_eq!(Name::number("", 0).as_cstr().to_bytes(), b"0");
-        assert_eq!(Name::number("task/", u64::MAX).as_cstr().to_bytes(), b"task/18446744073709551615");
+        assert_eq!(Name::number(0).as_cstr().to_bytes(), b"0");
+        assert_eq!(Name::build("task/", u64::MAX, "/stat").as_cstr().to_bytes(), b"task/18446744073709551615/stat");
     }
 
     #[test]
@@ -203,7 +211,7 @@ mod tests {
         let me = u64::from(std::process::id());
         assert!(pids.contains(&me));
         assert!(proc.numbers(&mut pids, 1).expect("list"));
-        let dir = proc.open_dir(Name::number("", me).as_cstr()).expect("our directory");
+        let dir = proc.open_dir(Name::number(me).as_cstr()).expect("our directory");
         let mut buf = Vec::new();
         assert!(!dir.read_record(c"stat", &mut buf, 4096).expect("stat"));
         assert!(buf.starts_with(format!("{me} (").as_bytes()));
