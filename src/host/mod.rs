@@ -3,7 +3,11 @@
 
 pub mod bytes;
 pub mod mask;
+pub mod ps;
 pub mod root;
+pub mod sockets;
 pub mod stat;
+pub mod tasks;
+pub mod users;
 
 pub use root::{Capped, Root};

@@ -28,6 +28,14 @@ impl Name {
         Name::build("", number, "")
     }
 
+    /// A literal of at most 48 bytes; more is cut.
+    pub fn literal(name: &'static str) -> Name {
+        let mut bytes = [0u8; 56];
+        let n = &name.as_bytes()[..name.len().min(48)];
+        bytes[..n.len()].copy_from_slice(n);
+        Name { bytes }
+    }
+
     /// `prefix`, `number` and `suffix`. Both literals have at most 16 bytes; more is cut.
     pub fn build(prefix: &'static str, number: u64, suffix: &'static str) -> Name {
         let mut bytes = [0u8; 56];
