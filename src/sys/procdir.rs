@@ -156,6 +156,8 @@ impl ProcDir {
     /// there were more.
     pub fn numbers(&self, out: &mut Vec<u64>, max: usize) -> io::Result<bool> {
         out.clear();
+        // From the start, also when it was listed before.
+        nix::unistd::lseek(self.0.as_fd(), 0, nix::unistd::Whence::SeekSet)?;
         let mut buf = vec![0u8; DENTS_BYTES];
         loop {
             // SAFETY: the kernel writes at most `buf.len()` bytes into `buf`, which is that long and
