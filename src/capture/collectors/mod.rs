@@ -2,5 +2,6 @@
 
 pub mod kernel_log;
 pub mod memory;
+pub mod sockets;
 pub(crate) mod suspects;
 pub mod tasks;
