@@ -27,6 +27,10 @@ pub struct Context {
 pub struct Shared {
     /// Block devices (`sda`, `nvme0n1`) that the trigger names or that tasks hang on: not to be benchmarked.
     pub suspect_disks: std::sync::Mutex<Vec<String>>,
+    /// The one scan of all processes and threads, by `tasks`; `processes` and `descriptors` use it.
+    pub tasks: std::sync::OnceLock<Arc<crate::host::tasks::Table>>,
+    /// The one dump of all sockets, by `sockets`; `descriptors` uses it.
+    pub sockets: std::sync::OnceLock<Arc<crate::host::sockets::Sockets>>,
 }
 
 impl Context {

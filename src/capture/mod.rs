@@ -4,6 +4,7 @@
 pub mod collectors;
 pub mod context;
 pub mod files;
+pub mod guard;
 pub mod pool;
 pub mod protocol;
 pub mod registry;

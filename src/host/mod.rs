@@ -1,6 +1,13 @@
 //! Capped, typed reads of /proc, /sys, cgroups and sockets under a [`Root`] that tests can fake.
 //! Parsers take `&[u8]`; only `Root` touches the file system.
 
+pub mod bytes;
+pub mod mask;
+pub mod ps;
 pub mod root;
+pub mod sockets;
+pub mod stat;
+pub mod tasks;
+pub mod users;
 
 pub use root::{Capped, Root};

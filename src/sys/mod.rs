@@ -8,5 +8,8 @@ pub mod ipc;
 pub mod logger;
 pub mod memory;
 pub mod notify;
+pub mod procdir;
 pub mod process;
 pub mod random;
+pub mod ring_read;
+pub mod sock_diag;

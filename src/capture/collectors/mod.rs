@@ -1,1 +1,7 @@
 //! One file per collector (or per family that shares one reading of the machine), each with a const `Spec`.
+
+pub mod kernel_log;
+pub mod memory;
+pub mod sockets;
+pub(crate) mod suspects;
+pub mod tasks;
