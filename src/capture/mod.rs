@@ -3,6 +3,9 @@
 
 pub mod collectors;
 pub mod context;
+pub mod files;
+pub mod guarded;
+pub mod mangle;
 pub mod registry;
 pub mod sink;
 pub mod spec;

@@ -1,6 +1,14 @@
 //! The list of all collectors, in the order in which they run within their tier.
 
 use crate::capture::Spec;
+use crate::capture::collectors::*;
 
 /// Every collector. A new one is a file in `collectors/` and a line here.
-pub const ALL: &[&Spec] = &[];
+pub const ALL: &[&Spec] = &[
+    // T1
+    &identity::SPEC,
+    &proc_system::SPEC,
+    &sys_figures::SPEC,
+    &sysctl::SPEC,
+    &etc::SPEC,
+];

@@ -2,5 +2,6 @@
 //! Parsers take `&[u8]`; only `Root` touches the file system.
 
 pub mod root;
+pub mod sysctl;
 
 pub use root::{Capped, Root};

@@ -1,1 +1,7 @@
 //! One file per collector (or per family that shares one reading of the machine), each with a const `Spec`.
+
+pub mod etc;
+pub mod identity;
+pub mod proc_system;
+pub mod sys_figures;
+pub mod sysctl;
