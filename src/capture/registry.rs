@@ -11,4 +11,5 @@ pub const ALL: &[&Spec] = &[
     &sys_figures::SPEC,
     &sysctl::SPEC,
     &etc::SPEC,
+    &network::SPEC,
 ];

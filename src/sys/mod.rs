@@ -7,3 +7,4 @@ pub mod exec;
 pub mod ipc;
 pub mod memory;
 pub mod process;
+pub mod rtnetlink;

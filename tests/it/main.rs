@@ -1,1 +1,2 @@
 //! One file per folder of `src/`. Needs no root, no network and no services.
+mod collectors_host;

@@ -2,6 +2,7 @@
 
 pub mod etc;
 pub mod identity;
+pub mod network;
 pub mod proc_system;
 pub mod sys_figures;
 pub mod sysctl;
