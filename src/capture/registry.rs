@@ -12,4 +12,6 @@ pub const ALL: &[&Spec] = &[
     &sysctl::SPEC,
     &etc::SPEC,
     &network::SPEC,
+    &mounts::SPEC,
+    &block_devices::SPEC,
 ];

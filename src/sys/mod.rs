@@ -8,3 +8,4 @@ pub mod ipc;
 pub mod memory;
 pub mod process;
 pub mod rtnetlink;
+pub mod statfs;

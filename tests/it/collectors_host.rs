@@ -243,3 +243,45 @@ fn no_two_entries_share_a_path() {
     }
     assert!(Path::new("/proc/self/stat").exists() && !seen.is_empty());
 }
+
+#[test]
+fn df_and_mount_agree_with_the_tools() {
+    let got = run("mounts_df");
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let ours = words(&got.text("sos_commands/filesys/df_-al_-x_autofs"));
+    let root = ours.iter().find(|w| w.last().is_some_and(|l| l == "/")).expect("a row for /");
+    let Some(theirs) = tool(&["df", "-al", "-x", "autofs"]) else { return };
+    let theirs = words(&theirs);
+    let df = theirs.iter().rfind(|w| w.last().is_some_and(|l| l == "/")).expect("df has a row for /");
+    assert_eq!((&root[0], &root[1]), (&df[0], &df[1]), "{root:?} {df:?}");
+    // Other programs write meanwhile: a hundredth of the disk is allowed for.
+    let n = |w: &str| w.parse::<f64>().expect("a number");
+    for i in [2, 3] {
+        assert!((n(&root[i]) - n(&df[i])).abs() < n(&df[1]) / 100.0, "{root:?} {df:?}");
+    }
+    // Same file systems, in the same order.
+    let points = |t: &[Vec<String>]| t.iter().filter_map(|w| w.last().cloned()).collect::<Vec<_>>();
+    assert_eq!(points(&ours), points(&theirs));
+    let json: serde_json::Value = serde_json::from_str(&got.text("lastgasp/mounts.json")).expect("JSON");
+    assert!(json.as_array().is_some_and(|a| a.iter().any(|m| m["at"] == "/" && m["reach"] == "local")));
+}
+
+#[test]
+fn block_devices_agree_with_lsblk() {
+    let got = run("block_devices");
+    if matches!(got.result, Err(CollectError::Failed { .. })) {
+        eprintln!("SKIPPED: no /sys/block here: {:?}", got.result);
+        return;
+    }
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let Some(theirs) = tool(&["lsblk"]) else { return };
+    // Name, number, size, read-only and type; lsblk lists devices in the order of their numbers.
+    let rows = |t: &str| {
+        let mut r: Vec<Vec<String>> = words(t).into_iter().skip(1).map(|w| w.into_iter().take(6).collect()).collect();
+        r.retain(|w| w.get(3).is_some_and(|size| size != "0B"));
+        r.sort();
+        r
+    };
+    let ascii = theirs.replace("├─", "|-").replace("└─", "`-");
+    assert_eq!(rows(&got.text("sos_commands/block/lsblk")), rows(&ascii));
+}

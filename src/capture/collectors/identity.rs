@@ -110,14 +110,14 @@ mod tests {
     fn uptime_reads_as_procps_prints_it() {
         let now = Wall(1_795_400_100_000_000);
         let at = |s: &str, users| uptime_line(now, s, "0.21 0.23 0.11 1/100 4242", users);
-        assert_eq!(at("61.5 1", 1).as_deref(), Some(" 00:55:00 up 1 min,  1 user,  load average: 0.21, 0.23, 0.11\n"));
+        assert_eq!(at("61.5 1", 1).as_deref(), Some(" 02:15:00 up 1 min,  1 user,  load average: 0.21, 0.23, 0.11\n"));
         assert_eq!(
             at("11880.0 1", 0).as_deref(),
-            Some(" 00:55:00 up  3:18,  0 users,  load average: 0.21, 0.23, 0.11\n")
+            Some(" 02:15:00 up  3:18,  0 users,  load average: 0.21, 0.23, 0.11\n")
         );
         assert_eq!(
             at("180000.0 1", 2).as_deref(),
-            Some(" 00:55:00 up 2 days,  2:00,  2 users,  load average: 0.21, 0.23, 0.11\n")
+            Some(" 02:15:00 up 2 days,  2:00,  2 users,  load average: 0.21, 0.23, 0.11\n")
         );
         assert_eq!(at("", 2), None);
     }
