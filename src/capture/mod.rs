@@ -5,6 +5,8 @@ pub mod collectors;
 pub mod context;
 pub mod files;
 pub mod guard;
+pub mod guarded;
+pub mod mangle;
 pub mod pool;
 pub mod protocol;
 pub mod registry;

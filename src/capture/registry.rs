@@ -9,4 +9,17 @@ pub const ALL: &[&Spec] = &[
     &tasks::SPEC,
     &sockets::SPEC,
     &memory::SPEC,
+use crate::capture::collectors::*;
+
+/// Every collector. A new one is a file in `collectors/` and a line here.
+pub const ALL: &[&Spec] = &[
+    // T1
+    &identity::SPEC,
+    &proc_system::SPEC,
+    &sys_figures::SPEC,
+    &sysctl::SPEC,
+    &etc::SPEC,
+    &network::SPEC,
+    &mounts::SPEC,
+    &block_devices::SPEC,
 ];

@@ -2,11 +2,16 @@
 //! Parsers take `&[u8]`; only `Root` touches the file system.
 
 pub mod bytes;
+pub mod disks;
+pub mod diskstats;
 pub mod mask;
+pub mod mounts;
+pub mod net;
 pub mod ps;
 pub mod root;
 pub mod sockets;
 pub mod stat;
+pub mod sysctl;
 pub mod tasks;
 pub mod users;
 

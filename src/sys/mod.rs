@@ -12,4 +12,6 @@ pub mod procdir;
 pub mod process;
 pub mod random;
 pub mod ring_read;
+pub mod rtnetlink;
 pub mod sock_diag;
+pub mod statfs;

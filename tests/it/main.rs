@@ -1,6 +1,7 @@
 //! One file per folder of `src/`. Needs no root, no network and no services.
 
 mod archive;
+mod collectors_host;
 mod keeping;
 mod layering;
 mod report;

@@ -1,0 +1,287 @@
+//! Collectors of files, network, disks, logs and helpers: on made-up roots, and for real on this machine.
+
+use lastgasp::capture::sink::{Delivery, Item};
+use lastgasp::capture::{CollectError, Context, Sink, Source, Spec, files, registry};
+use lastgasp::config::Config;
+use lastgasp::host::Root;
+use lastgasp::model::{Deadline, Incident, IncidentId, Kind, Losses, Missing, Trigger, Wall};
+use lastgasp::sys::clock;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What one collector brought.
+struct Run {
+    result: Result<(), CollectError>,
+    items: Vec<Item>,
+    missing: Vec<Missing>,
+}
+
+impl Run {
+    fn text(&self, path: &str) -> String {
+        let item = self.items.iter().find(|i| i.path == path).unwrap_or_else(|| {
+            panic!(
+                "no entry {path} in {:?}; missing {:?}",
+                self.items.iter().map(|i| &i.path).collect::<Vec<_>>(),
+                self.missing
+            )
+        });
+        String::from_utf8_lossy(&item.bytes).into_owned()
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.items.iter().any(|i| i.path == path)
+    }
+}
+
+fn spec(name: &str) -> &'static Spec {
+    registry::ALL.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("no collector {name}"))
+}
+
+fn incident() -> Incident {
+    Incident {
+        format: 1,
+        id: IncidentId("test0001".into()),
+        kind: Kind::Other,
+        title: "test".into(),
+        host: "here".into(),
+        captured_on: "here".into(),
+        local: true,
+        opened_at: Wall(0),
+        drill: false,
+        boot_id: None,
+        kernel: None,
+        version: "0".into(),
+        trigger: Trigger::Manual { reason: "test".into() },
+        events: Vec::new(),
+        events_left_out: 0,
+        recurrences: 0,
+        losses: Losses::default(),
+        limits: Vec::new(),
+    }
+}
+
+fn run_with(spec: &Spec, root: Root, config: Config) -> Run {
+    let ctx = Context {
+        root,
+        config: Arc::new(config),
+        incident: Arc::new(incident()),
+        deadline: Deadline::after(clock::mono(), Duration::from_secs(60)),
+        cancelled: Arc::default(),
+        shared: Arc::default(),
+    };
+    let (to, from) = std::sync::mpsc::sync_channel(16);
+    // The archive writer's place: takes deliveries while the collector runs.
+    let reader = std::thread::spawn(move || {
+        let (mut items, mut missing) = (Vec::new(), Vec::new());
+        for d in from {
+            match d {
+                Delivery::Item { item, .. } => items.push(item),
+                Delivery::Missing { missing: m, .. } => missing.push(m),
+            }
+        }
+        (items, missing)
+    });
+    let mut sink = Sink::new(0, spec.cap_bytes, to);
+    let result = match spec.source {
+        Source::Files(list) => files::collect(list, &ctx, &mut sink),
+        Source::Run(f) => f(&ctx, &mut sink),
+    };
+    drop(sink);
+    let (items, missing) = reader.join().expect("the reader does not panic");
+    Run { result, items, missing }
+}
+
+fn run(name: &str) -> Run {
+    run_with(spec(name), Root::real(), Config::default())
+}
+
+/// Output of a tool that may not be installed; says so when it is not.
+fn tool(argv: &[&str]) -> Option<String> {
+    let Some(program) = lastgasp::sys::exec::find(argv[0]) else {
+        eprintln!("SKIPPED: {} is not installed, its output was not compared", argv[0]);
+        return None;
+    };
+    let deadline = Deadline::after(clock::mono(), Duration::from_secs(20));
+    let out = lastgasp::sys::exec::run(&program, &argv[1..], deadline, 1 << 20).expect("the tool starts");
+    Some(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+#[test]
+fn identity_and_proc_bring_what_readers_look_up_first() {
+    let got = run("identity");
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    assert!(got.text("sos_commands/kernel/uname_-a").starts_with("Linux "));
+    assert!(got.text("sos_commands/host/uptime").contains("load average: "));
+    assert_eq!(got.text("date").lines().count(), 1);
+    let got = run("proc_system");
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    for path in ["proc/cmdline", "proc/cpuinfo", "proc/net/dev", "proc/self/mountinfo"] {
+        assert!(got.has(path), "{path}: {:?}", got.missing);
+    }
+}
+
+#[test]
+fn sysctl_agrees_with_the_files_it_copies() {
+    let got = run("sysctl");
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let all = got.text("sos_commands/kernel/sysctl_-a");
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("osrelease");
+    assert!(all.contains(&format!("kernel.osrelease = {release}")), "{}", &all[..200]);
+    assert_eq!(got.text("proc/sys/kernel/osrelease"), release);
+    assert!(!all.contains("stat_refresh") && !all.contains("fastopen_key"));
+    assert!(got.items.len() > 100, "{}", got.items.len());
+}
+
+#[test]
+fn files_are_expanded_capped_and_their_absence_is_told() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let put = |path: &str, text: &str| {
+        let p = dir.path().join(path);
+        std::fs::create_dir_all(p.parent().expect("a parent")).expect("mkdir");
+        std::fs::write(p, text).expect("write");
+    };
+    put("etc/sysctl.d/10-a.conf", "a=1\n");
+    put("etc/sysctl.d/20-b.conf", "b=2\n");
+    put("etc/sysctl.d/.hidden", "no\n");
+    put("usr/lib/os-release", "ID=test\n");
+    put("etc/chrony/chrony.conf", "server ntp.example iburst\n");
+    put("etc/chrony/chrony.keys", "1 SHA1 HEX:00\n");
+    put("etc/machine-id", "0123456789abcdef\n");
+    std::fs::create_dir_all(dir.path().join("etc/sysctl.d/dir")).expect("mkdir");
+    let got = run_with(spec("etc"), Root::at(dir.path()), Config::default());
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let mut names: Vec<&str> = got.items.iter().map(|i| i.path.as_str()).collect();
+    names.sort_unstable();
+    let want = ["etc/chrony/chrony.conf", "etc/sysctl.d/10-a.conf", "etc/sysctl.d/20-b.conf", "usr/lib/os-release"];
+    assert_eq!(names, want);
+    assert!(got.missing.is_empty(), "{:?}", got.missing);
+
+    let got = run_with(spec("proc_system"), Root::at(dir.path()), Config::default());
+    assert!(got.items.is_empty());
+    assert!(got.missing.iter().any(|m| m.what == "/proc/cpuinfo"), "{:?}", got.missing);
+    assert!(!got.missing.iter().any(|m| m.what == "/proc/modules"), "optional: {:?}", got.missing);
+}
+
+#[test]
+fn links_and_addresses_agree_with_ip() {
+    let got = run("network");
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let ours: serde_json::Value = serde_json::from_str(&got.text("lastgasp/network.json")).expect("JSON");
+    let Some(theirs) = tool(&["ip", "-j", "-d", "-s", "address"]) else { return };
+    let theirs: serde_json::Value = serde_json::from_str(&theirs).expect("ip -j prints JSON");
+    let links = ours["links"].as_array().expect("links");
+    let all = theirs.as_array().expect("a list");
+    assert_eq!(links.len(), all.len());
+    for (a, b) in links.iter().zip(all) {
+        let name = &b["ifname"];
+        assert_eq!(&a["name"], name);
+        for (ours, theirs) in [
+            ("index", "ifindex"),
+            ("mtu", "mtu"),
+            ("qdisc", "qdisc"),
+            ("state", "operstate"),
+            ("address", "address"),
+            ("broadcast", "broadcast"),
+            ("hardware_type", "link_type"),
+            ("promiscuity", "promiscuity"),
+            ("min_mtu", "min_mtu"),
+            ("max_mtu", "max_mtu"),
+            ("tx_queues", "num_tx_queues"),
+            ("gso_max_size", "gso_max_size"),
+            ("gso_max_segs", "gso_max_segs"),
+        ] {
+            assert_eq!(a[ours], b[theirs], "{name} {ours}");
+        }
+        let addresses: Vec<_> =
+            ours["addresses"].as_array().expect("addresses").iter().filter(|x| x["interface"] == a["index"]).collect();
+        let theirs = b["addr_info"].as_array().expect("addr_info");
+        assert_eq!(addresses.len(), theirs.len(), "{name}");
+        for (x, y) in addresses.iter().zip(theirs) {
+            assert_eq!((&x["address"], &x["prefix"], &x["scope"]), (&y["local"], &y["prefixlen"], &y["scope"]));
+        }
+    }
+}
+
+/// Text as words, line by line; what counters may change meanwhile is left out by the caller.
+fn words(text: &str) -> Vec<Vec<String>> {
+    text.lines().map(|l| l.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn network_texts_read_like_those_of_ip() {
+    let got = run("network");
+    for (entry, argv) in [
+        ("ip_-d_address", &["ip", "-d", "address"][..]),
+        ("ip_route_show_table_all", &["ip", "route", "show", "table", "all"]),
+        ("ip_-4_rule_list", &["ip", "-4", "rule", "list"]),
+    ] {
+        let Some(theirs) = tool(argv) else { return };
+        let ours = got.text(&format!("sos_commands/networking/{entry}"));
+        // Newer releases of ip print more attributes on the lines of a link; the lines above are stable.
+        let kept = |t: &str| -> Vec<Vec<String>> {
+            words(t).into_iter().filter(|w| !w.iter().any(|w| w == "numtxqueues")).collect()
+        };
+        assert_eq!(kept(&ours), kept(&theirs), "{entry}");
+    }
+}
+
+#[test]
+fn no_two_entries_share_a_path() {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for spec in registry::ALL {
+        if spec.name == "disk_benchmark" {
+            continue; // Runs in its own test.
+        }
+        for item in run_with(spec, Root::real(), Config::default()).items {
+            assert!(!item.path.starts_with('/') && !item.path.split('/').any(|c| c == ".."), "{}", item.path);
+            if let Some(other) = seen.insert(item.path.clone(), spec.name) {
+                panic!("{} from {other} and {}", item.path, spec.name);
+            }
+        }
+    }
+    assert!(Path::new("/proc/self/stat").exists() && !seen.is_empty());
+}
+
+#[test]
+fn df_and_mount_agree_with_the_tools() {
+    let got = run("mounts_df");
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let ours = words(&got.text("sos_commands/filesys/df_-al_-x_autofs"));
+    let root = ours.iter().find(|w| w.last().is_some_and(|l| l == "/")).expect("a row for /");
+    let Some(theirs) = tool(&["df", "-al", "-x", "autofs"]) else { return };
+    let theirs = words(&theirs);
+    let df = theirs.iter().rfind(|w| w.last().is_some_and(|l| l == "/")).expect("df has a row for /");
+    assert_eq!((&root[0], &root[1]), (&df[0], &df[1]), "{root:?} {df:?}");
+    // Other programs write meanwhile: a hundredth of the disk is allowed for.
+    let n = |w: &str| w.parse::<f64>().expect("a number");
+    for i in [2, 3] {
+        assert!((n(&root[i]) - n(&df[i])).abs() < n(&df[1]) / 100.0, "{root:?} {df:?}");
+    }
+    // Same file systems, in the same order.
+    let points = |t: &[Vec<String>]| t.iter().filter_map(|w| w.last().cloned()).collect::<Vec<_>>();
+    assert_eq!(points(&ours), points(&theirs));
+    let json: serde_json::Value = serde_json::from_str(&got.text("lastgasp/mounts.json")).expect("JSON");
+    assert!(json.as_array().is_some_and(|a| a.iter().any(|m| m["at"] == "/" && m["reach"] == "local")));
+}
+
+#[test]
+fn block_devices_agree_with_lsblk() {
+    let got = run("block_devices");
+    if matches!(got.result, Err(CollectError::Failed { .. })) {
+        eprintln!("SKIPPED: no /sys/block here: {:?}", got.result);
+        return;
+    }
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let Some(theirs) = tool(&["lsblk"]) else { return };
+    // Name, number, size, read-only and type; lsblk lists devices in the order of their numbers.
+    let rows = |t: &str| {
+        let mut r: Vec<Vec<String>> = words(t).into_iter().skip(1).map(|w| w.into_iter().take(6).collect()).collect();
+        r.retain(|w| w.get(3).is_some_and(|size| size != "0B"));
+        r.sort();
+        r
+    };
+    let ascii = theirs.replace("├─", "|-").replace("└─", "`-");
+    assert_eq!(rows(&got.text("sos_commands/block/lsblk")), rows(&ascii));
+}
