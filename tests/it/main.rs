@@ -2,6 +2,7 @@
 
 mod archive;
 mod collectors_host;
+mod config;
 mod keeping;
 mod layering;
 mod report;
