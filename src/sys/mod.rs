@@ -5,5 +5,7 @@ pub mod capability;
 pub mod clock;
 pub mod exec;
 pub mod ipc;
+pub mod klog;
+pub mod kmsg;
 pub mod memory;
 pub mod process;
