@@ -5,6 +5,8 @@ pub mod capability;
 pub mod clock;
 pub mod exec;
 pub mod ipc;
+pub mod klog;
+pub mod kmsg;
 pub mod logger;
 pub mod memory;
 pub mod notify;
