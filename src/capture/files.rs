@@ -1,10 +1,3 @@
-<<<<<<< HEAD
-//! placeholder until the file collector lands
-use crate::capture::{CollectError, Context, FileSpec, Sink};
-pub fn collect(_: &[FileSpec], _: &Context, _: &mut Sink) -> Result<(), CollectError> {
-    Ok(())
-}
-=======
 //! The runner for collectors that are a list of files: expand, read, put, and say what could not be had.
 //!
 //! Files of /proc that take no lock are read on the calling thread. All others stand on a disk or ask a
@@ -253,4 +246,3 @@ mod tests {
         assert!(!matches(b"*a*a*a*a*a*a*a*a*a*ab", name.as_bytes()));
     }
 }
->>>>>>> hostnet

@@ -54,11 +54,8 @@ pub enum Message {
     },
     /// The archive has its final name.
     Published(Published),
-    /// No archive; why.
-    Failed {
-        id: Option<IncidentId>,
-        error: String,
-    },
+    /// No archive; why, and whether another store may do better.
+    Failed { store: bool, error: String },
     Notice(String),
 }
 

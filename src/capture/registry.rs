@@ -1,18 +1,15 @@
 //! The list of all collectors, in the order in which they run within their tier.
 
 use crate::capture::Spec;
-use crate::capture::collectors::{kernel_log, memory, sockets, tasks};
-
-/// Every collector. A new one is a file in `collectors/` and a line here.
-pub const ALL: &[&Spec] = &[
-    &kernel_log::SPEC,
-    &tasks::SPEC,
-    &sockets::SPEC,
-    &memory::SPEC,
 use crate::capture::collectors::*;
 
 /// Every collector. A new one is a file in `collectors/` and a line here.
 pub const ALL: &[&Spec] = &[
+    // T0
+    &kernel_log::SPEC,
+    &tasks::SPEC,
+    &sockets::SPEC,
+    &memory::SPEC,
     // T1
     &identity::SPEC,
     &proc_system::SPEC,

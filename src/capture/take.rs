@@ -9,7 +9,7 @@ use crate::capture::pool::Pool;
 use crate::capture::protocol::{Message, Published};
 use crate::capture::schedule::{self, Base, Ran, Step};
 use crate::capture::{Spec, Tier};
-use crate::model::{Event, Incident, Losses, Mono, Wall};
+use crate::model::{Event, Incident, Losses, Mono};
 use crate::store::Store;
 use crate::sys::capability::Capability;
 use crate::sys::clock;
@@ -70,16 +70,15 @@ pub fn take(
 ) -> Result<Published, TakeError> {
     let (started, started_at) = (clock::mono(), clock::wall());
     let incident = &base.incident;
-    let mut pending = kit
+    let pending = kit
         .store
         .begin(incident)
         .map_err(|cause| TakeError::Begin { dir: kit.store.dir().display().to_string(), cause })?;
     let path = pending.path().display().to_string();
     let broken = |cause| TakeError::Write { path: path.clone(), cause };
-    let file = pending.take_file().map_err(|cause| TakeError::Begin { dir: path.clone(), cause })?;
+    let file = pending.file().map_err(|cause| TakeError::Begin { dir: path.clone(), cause })?;
     let mut writer = Writer::create(file, pending.top_dir()).map_err(broken)?;
-    let head = serde_json::to_vec_pretty(&**incident).expect("an incident is plain data");
-    writer.append(&own("incident.json", started_at), &head).map_err(broken)?;
+    writer.append_incident(incident).map_err(broken)?;
     writer.sync().map_err(broken)?;
 
     let mut collectors = Vec::with_capacity(specs.len());
@@ -136,7 +135,7 @@ pub fn take(
 }
 
 fn write_step(
-    writer: &mut Writer<std::fs::File>,
+    writer: &mut Writer<crate::store::PendingFile>,
     step: Step<'_>,
     tell: &mut dyn FnMut(Message),
 ) -> Result<(), crate::archive::Error> {
@@ -155,10 +154,6 @@ fn write_step(
         }
     }
     Ok(())
-}
-
-fn own(path: &str, at: Wall) -> EntryHead<'_> {
-    EntryHead { path, at, collector: "lastgasp", truncated: false }
 }
 
 fn millis(since: Mono) -> u64 {

@@ -193,6 +193,7 @@ impl Console {
 impl Drop for Console {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(format!("{}.state", self.0.display()));
     }
 }
 

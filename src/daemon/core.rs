@@ -300,7 +300,7 @@ impl Core {
         }
         let mut drill = Drill::new(client, name, console, probe, &self.identity)?;
         let now = clock::mono();
-        let start = TailOrder::Start { consoles: vec![drill.console.clone()], state_file: None };
+        let start = TailOrder::Start { consoles: vec![drill.console.clone()], state_file: drill.state_file() };
         drill.tail.ensure(now, &mut self.poller, &start).map_err(|e| format!("start a tail role: {e}"))?;
         let start = ProbeOrder::Start(vec![drill.target.clone()]);
         drill.prober.ensure(now, &mut self.poller, &start).map_err(|e| format!("start a probe role: {e}"))?;
@@ -449,7 +449,7 @@ impl Core {
     fn keep_up(&mut self) {
         let now = clock::mono();
         let start =
-            TailOrder::Start { consoles: self.config.consoles.clone(), state_file: Some(self.state_file.clone()) };
+            TailOrder::Start { consoles: self.config.consoles.clone(), state_file: self.state_file.clone() };
         let started = [
             self.tail.ensure(now, &mut self.poller, &start),
             match self.config.probes.is_empty() {

@@ -64,4 +64,9 @@ impl Drill {
             ready: false,
         })
     }
+
+    /// Beside the console log; the client removes both.
+    pub fn state_file(&self) -> PathBuf {
+        format!("{}.state", self.console.path).into()
+    }
 }

@@ -53,7 +53,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     let control = Control::bind(&config.general.control.clone().unwrap_or_else(control::default_path))?;
     let mut poller = Poller::new().map_err(|e| StartError::System("make an epoll", e))?;
     let signals = signals().map_err(|e| StartError::System("catch signals", e))?;
-    let state_file = store::dirs(&config.store).into_iter().next().unwrap_or_default().join("state.json");
+    let state_file = store::candidates(&config.store, None).into_iter().next().unwrap_or_default().join("state.json");
 
     let mut tail = Helper::new("tail", Token::Tail);
     let (cursor, notices) = start_tail(&mut tail, &mut poller, &config, &state_file);
@@ -139,7 +139,7 @@ fn start_tail(
     state_file: &std::path::Path,
 ) -> (Option<Cursor>, Vec<String>) {
     let mut notices = Vec::new();
-    let start = TailOrder::Start { consoles: config.consoles.clone(), state_file: Some(PathBuf::from(state_file)) };
+    let start = TailOrder::Start { consoles: config.consoles.clone(), state_file: PathBuf::from(state_file) };
     if let Err(e) = tail.ensure(clock::mono(), poller, &start) {
         notices.push(format!("start the tail role: {e}"));
         return (None, notices);

@@ -55,6 +55,14 @@ impl KernelLog {
         }
     }
 
+    /// Where it is read from, as `status` shows it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            KernelLog::Kmsg(_) => "/dev/kmsg",
+            KernelLog::Klog(_) => "syslog(2), polled",
+        }
+    }
+
     /// What to wait for; `None` where the log has to be polled, see [`KernelLog::poll_interval`].
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
