@@ -1,7 +1,7 @@
 //! The list of all collectors, in the order in which they run within their tier.
 
 use crate::capture::Spec;
-use crate::capture::collectors::{kernel_log, memory, sockets, tasks};
+use crate::capture::collectors::{kernel_log, memory, processes, sockets, tasks};
 
 /// Every collector. A new one is a file in `collectors/` and a line here.
 pub const ALL: &[&Spec] = &[
@@ -9,4 +9,5 @@ pub const ALL: &[&Spec] = &[
     &tasks::SPEC,
     &sockets::SPEC,
     &memory::SPEC,
+    &processes::SPEC,
 ];

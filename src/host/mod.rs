@@ -2,6 +2,7 @@
 //! Parsers take `&[u8]`; only `Root` touches the file system.
 
 pub mod bytes;
+pub mod limits;
 pub mod mask;
 pub mod ps;
 pub mod root;
