@@ -19,4 +19,5 @@ pub const ALL: &[&Spec] = &[
     &network::SPEC,
     &mounts::SPEC,
     &block_devices::SPEC,
+    &processes::SPEC,
 ];

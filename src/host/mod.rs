@@ -4,6 +4,7 @@
 pub mod bytes;
 pub mod disks;
 pub mod diskstats;
+pub mod limits;
 pub mod mask;
 pub mod mounts;
 pub mod net;

@@ -7,7 +7,7 @@
 
 use crate::host::bytes::{pad_right, push_number, push_right, push_word};
 use crate::host::stat::{Stat, Status};
-use crate::host::tasks::{Machine, Process, Thread};
+use crate::host::tasks::{Machine, Process};
 use crate::host::users::Users;
 use std::io::Write;
 
@@ -20,8 +20,9 @@ pub struct Shape<'a> {
 }
 
 impl Shape<'_> {
-    /// One process's line, up to and without the command.
-    pub fn process(&self, out: &mut Vec<u8>, p: &Process) {
+    /// One process's line, up to and without the command. `threads_follow`: as `ps m` has it, with a dash
+    /// for the state, because each thread has its own.
+    pub fn process(&self, out: &mut Vec<u8>, p: &Process, threads_follow: bool) {
         self.user(out, &p.status);
         out.push(b' ');
         push_right(out, p.stat.pid.unsigned_abs().into(), 5);
@@ -40,16 +41,16 @@ impl Shape<'_> {
         tty(out, p.stat.tty);
         pad_right(out, start, 8);
         out.push(b' ');
-        self.state_and_times(out, &p.stat, Some(p));
+        self.state_and_times(out, &p.stat, Some(p), threads_follow);
     }
 
     /// One thread's line as `ps m` has it, whole: only its own figures, the rest are dashes.
-    pub fn thread(&self, out: &mut Vec<u8>, p: &Process, t: &Thread) {
+    pub fn thread(&self, out: &mut Vec<u8>, p: &Process, thread: &Stat) {
         self.user(out, &p.status);
         out.extend_from_slice(b"     -");
-        self.cpu(out, &t.stat);
+        self.cpu(out, thread);
         out.extend_from_slice(b"    -      -     - -        ");
-        self.state_and_times(out, &t.stat, None);
+        self.state_and_times(out, thread, None, false);
         out.extend_from_slice(b"-\n");
     }
 
@@ -82,15 +83,15 @@ impl Shape<'_> {
         }
     }
 
-    fn state_and_times(&self, out: &mut Vec<u8>, s: &Stat, p: Option<&Process>) {
+    fn state_and_times(&self, out: &mut Vec<u8>, s: &Stat, p: Option<&Process>, no_state: bool) {
         let start = out.len();
-        out.push(s.state);
-        if s.nice < 0 {
+        out.push(if no_state { b'-' } else { s.state });
+        if s.nice < 0 && !no_state {
             out.push(b'<');
-        } else if s.nice > 0 {
+        } else if s.nice > 0 && !no_state {
             out.push(b'N');
         }
-        if let Some(p) = p {
+        if let Some(p) = p.filter(|_| !no_state) {
             if p.status.vm_lck_kib.is_some_and(|k| k > 0) {
                 out.push(b'L');
             }
@@ -188,7 +189,7 @@ mod tests {
             ..Stat::default()
         };
         let status = Status { euid: Some(7), vm_lck_kib: Some(4), ..Status::default() };
-        let thread = Thread { stat: stat.clone(), wait: Wait::default() };
+        let thread = stat.clone();
         let p = Process {
             stat,
             status,
@@ -200,7 +201,7 @@ mod tests {
         };
         let shape = Shape { machine: &machine, users: &users };
         let mut out = Vec::new();
-        shape.process(&mut out, &p);
+        shape.process(&mut out, &p, false);
         assert_eq!(String::from_utf8_lossy(&out), "long-us+    42  7.2  1.0  10240 10000 pts/5    SLsl 02:15   1:05 ");
         out.clear();
         shape.thread(&mut out, &p, &thread);

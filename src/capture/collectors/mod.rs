@@ -2,6 +2,7 @@
 
 pub mod kernel_log;
 pub mod memory;
+pub mod processes;
 pub mod sockets;
 pub(crate) mod suspects;
 pub mod block_devices;
