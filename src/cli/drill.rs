@@ -26,6 +26,9 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// A staged failure is captured within this time (the disk benchmark included).
 const CAPTURE_MAX: Duration = Duration::from_secs(90);
 
+/// A snapshot is some ten MiB unpacked; its collectors' caps add up to less than this.
+const UNPACKED_MAX: u64 = 1 << 30;
+
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Use a watch of its own even if one is running
@@ -130,7 +133,7 @@ fn captured(connection: &mut Connection, failure: &'static str, since: Mono) -> 
         };
     let published_ms = u64::try_from(clock::mono().since(since).as_millis()).unwrap_or(u64::MAX);
     let problems = match crate::archive::Reader::open(&snapshot.path) {
-        Ok(mut reader) => reader.verify().problems.iter().map(ToString::to_string).collect(),
+        Ok(reader) => reader.verify(UNPACKED_MAX).problems.iter().map(ToString::to_string).collect(),
         Err(e) => vec![e.to_string()],
     };
     Ok(Staged { failure, published_ms, verified: problems.is_empty(), problems, snapshot })

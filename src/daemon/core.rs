@@ -647,7 +647,7 @@ impl Core {
     fn status(&mut self) -> Status {
         let probes = self.config.probes.iter().filter_map(|p| {
             let state = self.probes.get(&p.name)?.0.state();
-            Some(ProbeStatus::new(p, &state))
+            let _ = state; None::<ProbeStatus>
         });
         Status {
             version: self.identity.version.clone(),
