@@ -217,12 +217,12 @@ impl Reader {
                 if found.path == MANIFEST_ENTRY && found.head.size <= MANIFEST_MAX {
                     let mut bytes = Vec::new();
                     json = body.read_to_end(&mut bytes).map(|_| Some(bytes)).map_err(|e| e.to_string());
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
                 }
+                // To the end, so that the frame's checksum is compared.
+                ControlFlow::Continue(())
             });
             match json? {
+                Some(_) if !problems.is_empty() => Err(problems[0].to_string()),
                 Some(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| e.to_string()),
                 None => problems.first().map_or(Ok(None), |p| Err(p.to_string())),
             }
@@ -346,7 +346,12 @@ impl Reader {
         let mut walk = TarWalk::new(self.chain(which, limit));
         loop {
             match walk.next() {
-                Ok(None) => break,
+                Ok(None) => {
+                    if walk.ended {
+                        self.drain(&mut walk.from, &mut problems);
+                    }
+                    break;
+                }
                 Ok(Some(head)) => {
                     let (frame, offset) = walk.from.place();
                     let path = match self.top.as_deref().and_then(|t| head.path.strip_prefix(t)?.strip_prefix('/')) {
@@ -373,6 +378,19 @@ impl Reader {
             }
         }
         problems.finish()
+    }
+
+    /// Reads what is behind the end of the tar archive: zeros, and at last the frame's checksum.
+    fn drain(&self, chain: &mut Chain<'_>, problems: &mut Problems) {
+        let mut chunk = [0u8; 8192];
+        loop {
+            match chain.read(&mut chunk) {
+                Ok(0) => return,
+                Ok(n) if chunk[..n].iter().all(|b| *b == 0) => {}
+                Ok(_) => return problems.add("file", "there is data behind the end of the tar archive"),
+                Err(e) => return problems.add("the end of the tar archive", e.to_string()),
+            }
+        }
     }
 }
 

@@ -45,7 +45,7 @@ pub fn candidates(config: &StoreConfig, only: Option<&Path>) -> Vec<PathBuf> {
     if dirs.is_empty() {
         dirs.extend(default_dir());
     }
-    for dir in fallback_dir() {
+    if let Some(dir) = fallback_dir() {
         if !dirs.contains(&dir) {
             dirs.push(dir);
         }
