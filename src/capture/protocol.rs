@@ -12,8 +12,8 @@ use std::path::PathBuf;
 pub enum Order {
     /// First of all: what to be ready for.
     Prepare(Box<Preparation>),
-    /// Take the snapshot, publish it, end.
-    Capture { incident: Box<Incident>, collectors: Option<Vec<String>> },
+    /// Take the snapshot, publish it, end. `unfinished`: the trigger's complete report follows.
+    Capture { incident: Box<Incident>, unfinished: bool, collectors: Option<Vec<String>> },
     /// Meanwhile learned.
     Update { event: Box<Event>, recurrences: u64, losses: Losses },
 }
@@ -55,7 +55,10 @@ pub enum Message {
     /// The archive has its final name.
     Published(Published),
     /// No archive; why, and whether another store may do better.
-    Failed { store: bool, error: String },
+    Failed {
+        store: bool,
+        error: String,
+    },
     Notice(String),
 }
 

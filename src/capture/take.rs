@@ -9,33 +9,59 @@ use crate::capture::pool::Pool;
 use crate::capture::protocol::{Message, Published};
 use crate::capture::schedule::{self, Base, Ran, Step};
 use crate::capture::{Spec, Tier};
-use crate::model::{Event, Incident, Losses, Mono};
+use crate::model::{Event, Incident, Losses, Mono, Trigger};
 use crate::store::Store;
 use crate::sys::capability::Capability;
 use crate::sys::clock;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Further events that a manifest lists; the rest is counted.
 const EVENTS_MAX: usize = 100;
 
+/// How long a snapshot whose perishable tiers are on the disk waits for the complete report of its
+/// trigger, so that the last tier's kernel log holds it. The detector closes a report about a second
+/// after its last line.
+const REPORT_MAX: Duration = Duration::from_millis(2500);
+
 /// What the core tells while the capture runs.
 #[derive(Debug, Default)]
-pub struct Learned {
-    pub events: Vec<Event>,
-    pub left_out: u64,
-    pub recurrences: u64,
-    pub losses: Option<Losses>,
+struct Learned {
+    events: Vec<Event>,
+    left_out: u64,
+    recurrences: u64,
+    losses: Option<Losses>,
 }
 
 /// Shared between the thread that listens to the core and the one that writes the archive.
-pub type Updates = Arc<Mutex<Learned>>;
+#[derive(Clone, Debug, Default)]
+pub struct Updates(Arc<(Mutex<Learned>, Condvar)>);
 
-impl Learned {
-    pub fn add(&mut self, event: Event, recurrences: u64, losses: Losses) {
-        self.recurrences = self.recurrences.max(recurrences);
-        self.losses = Some(losses);
-        if self.events.len() < EVENTS_MAX { self.events.push(event) } else { self.left_out += 1 }
+impl Updates {
+    pub fn add(&self, event: Event, recurrences: u64, losses: Losses) {
+        let (learned, changed) = &*self.0;
+        let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.recurrences = learned.recurrences.max(recurrences);
+        learned.losses = Some(losses);
+        if learned.events.len() < EVENTS_MAX {
+            learned.events.push(event)
+        } else {
+            learned.left_out += 1
+        }
+        changed.notify_all();
+    }
+
+    /// Waits until event `number` was learned, for at most `wait`.
+    fn await_event(&self, number: u64, wait: Duration) {
+        let (learned, changed) = &*self.0;
+        let learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whichever of event and time comes first; the snapshot goes on in either case.
+        drop(changed.wait_timeout_while(learned, wait, |l| l.events.iter().all(|e| e.number != number)));
+    }
+
+    fn take(&self) -> Learned {
+        std::mem::take(&mut *self.0.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -57,6 +83,8 @@ pub struct Kit<'a> {
     pub pool: &'a Pool,
     pub held: &'a [Capability],
     pub updates: &'a Updates,
+    /// The trigger's complete report is still to come.
+    pub unfinished: bool,
     /// What the opening of the store had to say.
     pub notes: Vec<String>,
 }
@@ -84,6 +112,12 @@ pub fn take(
     let mut collectors = Vec::with_capacity(specs.len());
     let mut tiers = Vec::new();
     for tier in Tier::ALL {
+        if *tier == Tier::T2
+            && kit.unfinished
+            && let Trigger::Event(trigger) = &incident.trigger
+        {
+            kit.updates.await_event(trigger.number, REPORT_MAX);
+        }
         let of_tier: Vec<&'static Spec> = specs.iter().copied().filter(|s| s.tier == *tier).collect();
         let mut failed = None;
         let ran = schedule::run(&of_tier, base, kit.pool, &mut |step| {
@@ -184,7 +218,7 @@ fn result(ran: Ran, tier: Tier, started: Mono, specs: &[&'static Spec], held: &[
 /// The incident with what was learned since it was ordered: the trigger's complete report replaces
 /// its first line, everything else is a further event.
 fn enriched(incident: &Incident, updates: &Updates) -> Incident {
-    let learned = std::mem::take(&mut *updates.lock().unwrap_or_else(PoisonError::into_inner));
+    let learned = updates.take();
     let mut incident = incident.clone();
     for event in learned.events {
         incident.learn(event);

@@ -18,7 +18,7 @@ use crate::sys::capability::{self, Capability};
 use crate::sys::ipc::{Channel, Received};
 use crate::sys::{clock, memory};
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Threads of the pool: three work, the rest replaces those that hang.
@@ -50,9 +50,9 @@ pub fn run(channel: Channel) -> io::Result<()> {
     channel.send(&Message::Ready { store: store.dir().to_path_buf(), notices: notices.clone() })?;
     loop {
         match channel.recv::<Order>(&mut buf, None)? {
-            Received::Message(Order::Capture { incident, collectors }) => {
+            Received::Message(Order::Capture { incident, unfinished, collectors }) => {
                 let job = Job { preparation: &preparation, config, store: &store, pool: &pool, held: &held, notices };
-                return job.capture(*incident, collectors.as_deref(), &channel);
+                return job.capture(*incident, unfinished, collectors.as_deref(), &channel);
             }
             Received::Message(_) | Received::Empty => {}
             Received::Closed => return Ok(()),
@@ -70,9 +70,15 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn capture(self, incident: Incident, only: Option<&[String]>, channel: &Arc<Channel>) -> io::Result<()> {
+    fn capture(
+        self,
+        incident: Incident,
+        unfinished: bool,
+        only: Option<&[String]>,
+        channel: &Arc<Channel>,
+    ) -> io::Result<()> {
         let updates = Updates::default();
-        listen(Arc::clone(channel), Arc::clone(&updates), self.pool)?;
+        listen(Arc::clone(channel), updates.clone(), self.pool)?;
         let deadline = Deadline::after(clock::mono(), Duration::from_millis(self.config.capture.deadline_ms));
         let base = base(&self.config, incident, deadline);
         let specs: Vec<&'static Spec> =
@@ -81,7 +87,7 @@ impl Job<'_> {
         if self.preparation.skip_stores > 0 {
             notes.push(format!("the first {} store(s) did not answer in time", self.preparation.skip_stores));
         }
-        let kit = Kit { store: self.store, pool: self.pool, held: self.held, updates: &updates, notes };
+        let kit = Kit { store: self.store, pool: self.pool, held: self.held, updates: &updates, unfinished, notes };
         // Progress may be dropped when the core is behind; the last message may not.
         let told = take(&base, &specs, &kit, &mut |m| drop(channel.try_send(&m)));
         match told {
@@ -122,7 +128,7 @@ fn listen(channel: Arc<Channel>, updates: Updates, pool: &Pool) -> io::Result<()
         while let Ok(received) = channel.recv::<Order>(&mut buf, None) {
             match received {
                 Received::Message(Order::Update { event, recurrences, losses }) => {
-                    updates.lock().unwrap_or_else(PoisonError::into_inner).add(*event, recurrences, losses);
+                    updates.add(*event, recurrences, losses);
                 }
                 Received::Closed => return,
                 _ => {}

@@ -141,7 +141,7 @@ fn attempt(
 
 fn order(child: &Child, incident: &Incident, args: &Args) -> Result<()> {
     let collectors = if args.only.is_empty() { None } else { Some(args.only.clone()) };
-    let order = Order::Capture { incident: Box::new(incident.clone()), collectors };
+    let order = Order::Capture { incident: Box::new(incident.clone()), unfinished: false, collectors };
     child.channel.send(&order).context("order the capture")
 }
 

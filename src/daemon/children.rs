@@ -58,10 +58,6 @@ impl Helper {
         self.child.as_ref().map(|c| &c.channel)
     }
 
-    pub fn pid(&self) -> Option<i32> {
-        self.child.as_ref().map(|c| c.pid.0)
-    }
-
     /// Sends an order without waiting; false when it is not running or too far behind to take it.
     pub fn order(&self, order: &impl Serialize) -> bool {
         self.channel().is_some_and(|c| c.try_send(order).is_ok())

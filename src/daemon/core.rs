@@ -363,7 +363,7 @@ impl Core {
             None => &mut self.incidents,
         };
         match incidents.decide(signal, now, clock::wall(), || crate::model::IncidentId(random::short_id())) {
-            Decision::Capture(mut incident) => {
+            Decision::Capture { mut incident, unfinished } => {
                 for (cause, n) in &self.losses.counts {
                     incident.losses.add(cause, *n);
                 }
@@ -377,7 +377,7 @@ impl Core {
                         incident.kind, incident.title, incident.host, incident.id
                     ),
                 );
-                self.with_workers(|w, _, g| w.order(incident, g));
+                self.with_workers(|w, _, g| w.order(incident, unfinished, g));
             }
             Decision::Update { id, event, recurrences } => {
                 let losses = self.all_losses();
@@ -448,8 +448,7 @@ impl Core {
     /// Children that should run do; what is due is done.
     fn keep_up(&mut self) {
         let now = clock::mono();
-        let start =
-            TailOrder::Start { consoles: self.config.consoles.clone(), state_file: self.state_file.clone() };
+        let start = TailOrder::Start { consoles: self.config.consoles.clone(), state_file: self.state_file.clone() };
         let started = [
             self.tail.ensure(now, &mut self.poller, &start),
             match self.config.probes.is_empty() {
@@ -647,7 +646,8 @@ impl Core {
     fn status(&mut self) -> Status {
         let probes = self.config.probes.iter().filter_map(|p| {
             let state = self.probes.get(&p.name)?.0.state();
-            let _ = state; None::<ProbeStatus>
+            let _ = state;
+            None::<ProbeStatus>
         });
         Status {
             version: self.identity.version.clone(),
@@ -686,5 +686,12 @@ fn push<T>(list: &mut VecDeque<T>, max: usize, item: T) {
 }
 
 fn brief(event: &Event) -> String {
-    format!("{} on {}: {}", event.kind, event.host, event.title)
+    let task = match (&event.comm, event.pid) {
+        (Some(comm), Some(pid)) => format!(" ({comm}, pid {pid})"),
+        (Some(comm), None) => format!(" ({comm})"),
+        (None, Some(pid)) => format!(" (pid {pid})"),
+        (None, None) => String::new(),
+    };
+    let old = if event.old { ", logged before this start" } else { "" };
+    format!("{} on {}: {}{task}{old}", event.kind, event.host, event.title)
 }

@@ -37,6 +37,8 @@ struct Worker {
 #[derive(Debug)]
 struct Try {
     incident: Box<Incident>,
+    /// The trigger's complete report is still to come.
+    unfinished: bool,
     attempt: usize,
     /// Stores to leave out, because attempts before got stuck there.
     skip_stores: usize,
@@ -96,7 +98,8 @@ pub struct Workers {
     spare: Option<Worker>,
     spare_retry_at: Mono,
     active: Vec<Active>,
-    queue: VecDeque<Box<Incident>>,
+    /// With whether the trigger's complete report is still to come.
+    queue: VecDeque<(Box<Incident>, bool)>,
     /// Incidents dropped because the queue was full.
     pub overflow: u64,
 }
@@ -117,10 +120,6 @@ impl Workers {
         self.spare.as_ref().is_some_and(|s| s.ready)
     }
 
-    pub fn spare_pid(&self) -> Option<i32> {
-        self.spare.as_ref().map(|s| s.child.pid.0)
-    }
-
     pub fn busy(&self) -> bool {
         !self.active.is_empty() || !self.queue.is_empty()
     }
@@ -132,9 +131,9 @@ impl Workers {
     /// Starts what waits and keeps a spare.
     pub fn ensure(&mut self, g: &mut Ground<'_>) {
         while self.active.len() < ACTIVE_MAX
-            && let Some(incident) = self.queue.pop_front()
+            && let Some((incident, unfinished)) = self.queue.pop_front()
         {
-            self.start(Try { incident, attempt: 1, skip_stores: 0 }, g);
+            self.start(Try { incident, unfinished, attempt: 1, skip_stores: 0 }, g);
         }
         if self.spare.is_some() || g.now < self.spare_retry_at || g.abandoned.reap() >= STUCK_MAX {
             return;
@@ -158,11 +157,11 @@ impl Workers {
     }
 
     /// Takes a snapshot of `incident`, now or as soon as a worker is free.
-    pub fn order(&mut self, incident: Box<Incident>, g: &mut Ground<'_>) {
+    pub fn order(&mut self, incident: Box<Incident>, unfinished: bool, g: &mut Ground<'_>) {
         if self.active.len() < ACTIVE_MAX {
-            self.start(Try { incident, attempt: 1, skip_stores: 0 }, g);
+            self.start(Try { incident, unfinished, attempt: 1, skip_stores: 0 }, g);
         } else if self.queue.len() < QUEUE_MAX {
-            self.queue.push_back(incident);
+            self.queue.push_back((incident, unfinished));
         } else {
             self.overflow += 1;
             g.news.push(News::Lost { incident, error: format!("{QUEUE_MAX} incidents wait already") });
@@ -179,7 +178,7 @@ impl Workers {
             }
         };
         fit_incident(&mut this.incident);
-        let order = Order::Capture { incident: this.incident.clone(), collectors: None };
+        let order = Order::Capture { incident: this.incident.clone(), unfinished: this.unfinished, collectors: None };
         if let Err(e) = worker.child.channel.try_send(&order) {
             g.poller.remove(&worker.child.channel, Token::Worker(worker.child.pid.0));
             worker.child.kill();
@@ -199,20 +198,22 @@ impl Workers {
         g.news.push(News::Retry { id: failed.incident.id.clone(), error: fault.error });
         // A worker that was killed deserves the same store again; one that could not write does not.
         let skip_stores = failed.skip_stores + usize::from(fault.store);
-        self.start(Try { incident: failed.incident, attempt: failed.attempt + 1, skip_stores }, g);
+        self.start(Try { attempt: failed.attempt + 1, skip_stores, ..failed }, g);
     }
 
     /// Tells the worker of incident `id` more; false when it is not at work any more.
     pub fn update(&mut self, id: &IncidentId, event: &Event, recurrences: u64, losses: &Losses) -> bool {
         let mut event = Box::new(event.clone());
         fit_event(&mut event);
-        if let Some(waiting) = self.queue.iter_mut().find(|i| i.id == *id) {
+        if let Some((waiting, unfinished)) = self.queue.iter_mut().find(|(i, _)| i.id == *id) {
             waiting.learn(*event);
+            *unfinished = false;
             return true;
         }
         let Some(active) = self.active.iter_mut().find(|a| a.this.incident.id == *id) else { return false };
         // Kept here too, for an attempt with another worker.
         active.this.incident.learn((*event).clone());
+        active.this.unfinished = false;
         active.worker.child.channel.try_send(&Order::Update { event, recurrences, losses: losses.clone() }).is_ok()
     }
 

@@ -169,7 +169,11 @@ mod tests {
         let mut d = Detector::new(&RulesConfig::default()).expect("the built-in rules are sound");
         let mut out = Vec::new();
         for n in 0..2000u64 {
-            let mut r = Record::plain(Origin::Kmsg, format!("h{}", n % 400).as_str().into(), format!("kernel BUG at fs/inode.c:{n}!"));
+            let mut r = Record::plain(
+                Origin::Kmsg,
+                format!("h{}", n % 400).as_str().into(),
+                format!("kernel BUG at fs/inode.c:{n}!"),
+            );
             r.caller = Some(format!("T{n}"));
             d.feed(&r, Mono(0), &mut out);
         }

@@ -60,9 +60,9 @@ impl Prefilter {
         let mut active: Vec<Active> = Vec::new();
         for added in &config.add {
             let pattern = match &added.pattern {
-                Some(p) => Some(
-                    Regex::new(p).map_err(|e| Error::Pattern { rule: added.id.clone(), source: Box::new(e) })?,
-                ),
+                Some(p) => {
+                    Some(Regex::new(p).map_err(|e| Error::Pattern { rule: added.id.clone(), source: Box::new(e) })?)
+                }
                 None => None,
             };
             if added.phrase.is_empty() {

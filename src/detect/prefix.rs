@@ -421,7 +421,10 @@ mod tests {
         assert!(!parse(b"[   12.345678] EXT4-fs error: x").user);
         assert_eq!(parse(b"<12>x").facility, Some(1));
         assert!(!parse(b"WARNING: x").kernel);
-        assert_eq!(body("[ INFO: possible recursive locking detected ]"), "[ INFO: possible recursive locking detected ]");
+        assert_eq!(
+            body("[ INFO: possible recursive locking detected ]"),
+            "[ INFO: possible recursive locking detected ]"
+        );
         assert_eq!(body("[<ffffffff81662d11>] dump_stack+0x45/0x56"), "[<ffffffff81662d11>] dump_stack+0x45/0x56");
     }
 }

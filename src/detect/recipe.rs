@@ -59,7 +59,11 @@ fn counter(dump: &Dump) -> Option<String> {
 }
 
 fn first_useful(dump: &Dump) -> Option<String> {
-    dump.stacks.iter().take(3).find_map(|s| s.names().find(|n| !skip::is_helper(n) && !skip::is_waiting(n))).map(str::to_owned)
+    dump.stacks
+        .iter()
+        .take(3)
+        .find_map(|s| s.names().find(|n| !skip::is_helper(n) && !skip::is_waiting(n)))
+        .map(str::to_owned)
 }
 
 /// `… in FUNCTION+0x1/0x2`, `… in FUNCTION / other`.
@@ -89,7 +93,14 @@ fn warn_site(header: &str) -> Option<&str> {
 
 /// `… is trying to acquire lock:` and the `at: FUNCTION` of the next lines.
 fn wanted_lock(bodies: &[&str]) -> Option<String> {
-    const WANTS: &[&str] = &["trying to acquire lock", "trying to release lock", "trying to lock:", "trying to contend lock", "takes:", "is freeing memory"];
+    const WANTS: &[&str] = &[
+        "trying to acquire lock",
+        "trying to release lock",
+        "trying to lock:",
+        "trying to contend lock",
+        "takes:",
+        "is freeing memory",
+    ];
     let start = bodies.iter().take(60).position(|b| WANTS.iter().any(|w| b.contains(w)))?;
     let line = bodies[start..].iter().take(5).find(|b| b.contains(" at: "))?;
     let rest = &line[line.find(" at: ")? + 5..];
@@ -158,7 +169,10 @@ fn hanging(dump: &Dump) -> Option<String> {
     let stack = dump.stacks.first()?;
     let mut names = stack.names();
     let first = names.find(|n| {
-        n.starts_with("synchronize_") || n.starts_with("__synchronize_") || *n == "rtnl_lock" || !(skip::is_helper(n) || skip::is_waiting(n))
+        n.starts_with("synchronize_")
+            || n.starts_with("__synchronize_")
+            || *n == "rtnl_lock"
+            || !(skip::is_helper(n) || skip::is_waiting(n))
     })?;
     if first.starts_with("synchronize_") || first.starts_with("__synchronize_") {
         return Some("synchronize_rcu".into());
@@ -181,13 +195,29 @@ mod tests {
             (Recipe::Pc, "oops\nRIP: 0010:foo+0x1/0x2\nCall Trace:\n bar+0x1/0x2", "foo"),
             (Recipe::Pc, "oops\nRIP: 0010:memcpy+0x1/0x2\nCall Trace:\n kfree+0x1/0x2\n bar+0x1/0x2", "bar"),
             (Recipe::Header, "BUG: KASAN: use-after-free in foo+0x1/0x2\nCall Trace:\n bar+0x1/0x2", "foo"),
-            (Recipe::Header, "BUG: KASAN: use-after-free in memcpy+0x1/0x2\nCall Trace:\n dump_stack+0x1/0x2\n bar+0x1/0x2", "bar"),
+            (
+                Recipe::Header,
+                "BUG: KASAN: use-after-free in memcpy+0x1/0x2\nCall Trace:\n dump_stack+0x1/0x2\n bar+0x1/0x2",
+                "bar",
+            ),
             (Recipe::Warn, "WARNING: CPU: 1 PID: 2 at net/core/dev.c:12 foo+0x1/0x2", "foo"),
             (Recipe::Warn, "WARNING: at net/core/dev.c:12 foo()", "foo"),
             (Recipe::Warn, "WARNING: net/core/dev.c:12 at foo+0x1/0x2, CPU#1: x/1", "foo"),
-            (Recipe::Lock, "WARNING: possible\nx/1 is trying to acquire lock:\nffff (a){+.+.}-{3:3}, at: foo+0x1/0x2\n", "foo"),
-            (Recipe::Stall, "rcu\n <IRQ>\n rcu_x+0x1/0x2\n apic_timer_interrupt+0x1/0x2\n </IRQ>\nRIP: 0010:random+0x1/0x2\n foo+0x1/0x2\n vfs_write+0x1/0x2", "foo"),
-            (Recipe::Hang, "task\nCall Trace:\n __schedule+0x1/0x2\n schedule+0x1/0x2\n mutex_lock+0x1/0x2\n foo+0x1/0x2", "foo"),
+            (
+                Recipe::Lock,
+                "WARNING: possible\nx/1 is trying to acquire lock:\nffff (a){+.+.}-{3:3}, at: foo+0x1/0x2\n",
+                "foo",
+            ),
+            (
+                Recipe::Stall,
+                "rcu\n <IRQ>\n rcu_x+0x1/0x2\n apic_timer_interrupt+0x1/0x2\n </IRQ>\nRIP: 0010:random+0x1/0x2\n foo+0x1/0x2\n vfs_write+0x1/0x2",
+                "foo",
+            ),
+            (
+                Recipe::Hang,
+                "task\nCall Trace:\n __schedule+0x1/0x2\n schedule+0x1/0x2\n mutex_lock+0x1/0x2\n foo+0x1/0x2",
+                "foo",
+            ),
         ] {
             assert_eq!(of(recipe, text).as_deref(), Some(want), "{text}");
         }

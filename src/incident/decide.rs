@@ -34,8 +34,8 @@ pub struct Identity {
 #[must_use]
 #[derive(Debug, PartialEq)]
 pub enum Decision {
-    /// Take a snapshot of this incident now.
-    Capture(Box<Incident>),
+    /// Take a snapshot of this incident now. `unfinished`: its trigger's complete report follows as an `Update`.
+    Capture { incident: Box<Incident>, unfinished: bool },
     /// More about an incident that is being captured, or was. `recurrences`: how often the event's
     /// signature came since its last snapshot but this one.
     Update { id: IncidentId, event: Box<Event>, recurrences: u64 },
@@ -167,7 +167,7 @@ impl Incidents {
             self.bursts.remove(0);
         }
         self.bursts.push(burst);
-        Decision::Capture(Box::new(self.incident(id, event, wall, recurrences)))
+        Decision::Capture { incident: Box::new(self.incident(id, event, wall, recurrences)), unfinished }
     }
 
     fn rate_is_reached(&mut self, now: Mono) -> bool {
@@ -264,14 +264,14 @@ mod tests {
     }
 
     fn captures(d: &(Decision, Decision)) -> usize {
-        [&d.0, &d.1].iter().filter(|d| matches!(d, Decision::Capture(_))).count()
+        [&d.0, &d.1].iter().filter(|d| matches!(d, Decision::Capture { .. })).count()
     }
 
     #[test]
     fn an_oops_a_panic_and_thirty_hung_tasks_are_one_incident_of_the_first_kind() {
         let mut i = fresh(12);
         let first = both(&mut i, &event(1, Kind::Oops, "a"), 0);
-        assert!(matches!(&first.0, Decision::Capture(c) if c.kind == Kind::Oops));
+        assert!(matches!(&first.0, Decision::Capture { incident, unfinished: true } if incident.kind == Kind::Oops));
         assert!(matches!(&first.1, Decision::Update { id, .. } if id.0 == "id1"));
         assert_eq!(captures(&both(&mut i, &event(2, Kind::Panic, "b"), 1)), 0);
         for n in 0..30 {
@@ -292,9 +292,9 @@ mod tests {
         // Another bug of the same rule waits for its complete report, and then is captured.
         let other = both(&mut i, &event(4, Kind::Warning, "b"), 300);
         assert_eq!(captures(&other), 1);
-        assert!(matches!(other.1, Decision::Capture(_)));
+        assert!(matches!(other.1, Decision::Capture { unfinished: false, .. }));
         let again = both(&mut i, &event(5, Kind::Warning, "a"), 1000);
-        assert!(matches!(again.0, Decision::Capture(_)));
+        assert!(matches!(again.0, Decision::Capture { .. }));
         assert!(matches!(again.1, Decision::Update { recurrences: 2, .. }), "{again:?}");
         assert_eq!(i.losses.counts["cooldown"], 2);
     }

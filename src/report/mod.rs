@@ -1,2 +1,4 @@
 //! (being built)
-pub fn safe(s:&str)->String{s.into()}
+pub fn safe(s: &str) -> String {
+    s.into()
+}

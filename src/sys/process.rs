@@ -36,7 +36,13 @@ pub enum Life {
 pub fn spawn_self(args: &[OsString]) -> io::Result<Child> {
     let (ours, theirs) = crate::sys::ipc::pair()?;
     let mut command = Command::new("/proc/self/exe");
-    command.args(args).env_clear().stdin(Stdio::from(theirs.into_fd())).stdout(Stdio::null()).process_group(0);
+    command
+        .arg0("lastgasp")
+        .args(args)
+        .env_clear()
+        .stdin(Stdio::from(theirs.into_fd()))
+        .stdout(Stdio::null())
+        .process_group(0);
     for keep in ["PATH", "TZ", "RUST_BACKTRACE"] {
         if let Some(v) = std::env::var_os(keep) {
             command.env(keep, v);
@@ -65,6 +71,12 @@ pub fn die_with_parent() -> io::Result<()> {
     // SAFETY: PR_SET_PDEATHSIG takes a signal number and touches no memory of ours.
     let rc = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Names this process in `ps` and in /proc/PID/comm (cut to 15 bytes by the kernel).
+pub fn set_name(name: &std::ffi::CStr) {
+    // SAFETY: PR_SET_NAME reads the NUL-terminated string that `name` is, up to 16 bytes.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
 impl Child {
@@ -109,7 +121,7 @@ pub struct Foreground(std::process::Child);
 pub fn spawn_foreground(args: &[OsString], notify_socket: &Path, log: &Path) -> io::Result<Foreground> {
     let log = std::fs::File::create(log)?;
     let mut command = Command::new("/proc/self/exe");
-    command.args(args).env("NOTIFY_SOCKET", notify_socket).env_remove("WATCHDOG_USEC");
+    command.arg0("lastgasp").args(args).env("NOTIFY_SOCKET", notify_socket).env_remove("WATCHDOG_USEC");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(log)).process_group(0);
     // SAFETY: between fork and exec only prctl is called, which is async-signal-safe.
     unsafe { command.pre_exec(die_with_parent) };

@@ -6,4 +6,5 @@ mod config;
 mod keeping;
 mod layering;
 mod report;
+mod source;
 mod store;

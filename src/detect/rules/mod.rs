@@ -200,7 +200,7 @@ impl Rule {
 
 /// Text behind these words is whatever a program chose: a trigger found after one does not count.
 pub(crate) const CHOSEN_BY_USERS: &[&str] = &[
-    "Unknown parameter '",     // fs/fs_parser.c: mount options
+    "Unknown parameter '",       // fs/fs_parser.c: mount options
     "Unrecognized mount option", // several file systems
     "Unknown kernel command line parameters",
     "Command line:", // init/main.c

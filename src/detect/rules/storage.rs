@@ -199,12 +199,14 @@ pub(super) const RULES: &[Rule] = &[
 /// `sda, sector 12`: a device name behind `dev `.
 fn block_dev(body: &[u8], at: usize) -> bool {
     let rest = &body[at..];
-    rest.starts_with(b"end_request") || memchr::memmem::find(rest, b"dev ").is_some_and(|n| rest.get(n + 4).is_some_and(u8::is_ascii_alphanumeric))
+    rest.starts_with(b"end_request")
+        || memchr::memmem::find(rest, b"dev ").is_some_and(|n| rest.get(n + 4).is_some_and(u8::is_ascii_alphanumeric))
 }
 
 /// `sd 0:0:0:0: [sda] …`, `scsi 2:0:0:0: …`.
 fn scsi_lead(body: &[u8], _: usize) -> bool {
-    [&b"sd "[..], b"sr ", b"st ", b"scsi ", b"ses ", b"["].iter().any(|w| body.starts_with(w)) || body.starts_with(b"sd")
+    [&b"sd "[..], b"sr ", b"st ", b"scsi ", b"ses ", b"["].iter().any(|w| body.starts_with(w))
+        || body.starts_with(b"sd")
 }
 
 /// `ata1.00: failed command: …`. A link that is merely reset at boot says nothing else.
@@ -237,5 +239,13 @@ fn btrfs_line(body: &[u8], at: usize) -> bool {
         return false;
     }
     // Only damage: btrfs also calls a bad mount option an error.
-    has(b"csum failed") || has(b"checksum verify failed") || has(b"ransaction aborted") || has(b"forced readonly") || has(b"errno=") || has(b"corrupt") || has(b"bdev ") || has(b"ead error") || has(b"I/O error")
+    has(b"csum failed")
+        || has(b"checksum verify failed")
+        || has(b"ransaction aborted")
+        || has(b"forced readonly")
+        || has(b"errno=")
+        || has(b"corrupt")
+        || has(b"bdev ")
+        || has(b"ead error")
+        || has(b"I/O error")
 }
