@@ -1,3 +1,4 @@
 //! One file per folder of `src/`. Needs no root, no network and no services.
 
 mod config;
+mod probe;
