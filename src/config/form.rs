@@ -281,7 +281,7 @@ pub fn regex(s: &str) -> Result<regex::bytes::Regex, String> {
 
 fn duration(s: &str) -> Result<u64, String> {
     let d: Duration = humantime::parse_duration(s).map_err(|e| format!("is no duration: {e}"))?;
-    if d.subsec_nanos() % 1_000_000 != 0 {
+    if !d.subsec_nanos().is_multiple_of(1_000_000) {
         return Err("is finer than a millisecond".into());
     }
     u64::try_from(d.as_millis()).map_err(|_| "is too long".into())

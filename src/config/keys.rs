@@ -196,7 +196,7 @@ mod tests {
     fn every_key_has_a_section_a_sentence_and_a_value_to_show() {
         for (i, k) in KEYS.iter().enumerate() {
             assert!(SECTIONS.iter().any(|s| s.name == k.section), "{}", k.section);
-            assert!(k.doc.ends_with('.') && k.default.is_some() != !k.sample.is_empty(), "{}.{}", k.section, k.name);
+            assert!(k.doc.ends_with('.') && k.default.is_some() == k.sample.is_empty(), "{}.{}", k.section, k.name);
             assert!(!k.required || k.default.is_none());
             assert!(!KEYS[..i].iter().any(|o| (o.section, o.name) == (k.section, k.name)), "{} twice", k.name);
             assert_eq!(find(k.section, k.name).map(|f| f.doc), Some(k.doc));

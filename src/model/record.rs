@@ -17,8 +17,13 @@ pub enum Origin {
     Console(Arc<str>),
     /// A file given to `scan` (path, or `-`).
     Replay(Arc<str>),
+<<<<<<< HEAD
     /// No text at all: a service probe (its name).
     Probe(Arc<str>),
+=======
+    /// A service probe: events only, no records.
+    Probe,
+>>>>>>> probe
 }
 
 impl Origin {
@@ -33,6 +38,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::Kmsg => f.write_str("/dev/kmsg"),
             Origin::Klog => f.write_str("syslog(2)"),
+            Origin::Probe => f.write_str("probe"),
             Origin::Console(p) | Origin::Replay(p) => f.write_str(p),
             Origin::Probe(name) => write!(f, "probe {name}"),
         }

@@ -5,6 +5,7 @@ mod collectors_host;
 mod config;
 mod keeping;
 mod layering;
+mod probe;
 mod report;
 mod source;
 mod store;
