@@ -4,6 +4,7 @@ use crate::cli::common::config_of;
 use crate::cli::{Exit, Format, Global};
 use crate::daemon::control::{Connection, Reply, Request, default_path};
 use crate::daemon::status::Status;
+use crate::probe::ProbeState;
 use crate::report::safe;
 use anyhow::{Context, Result, bail};
 use std::io::Write;
@@ -67,13 +68,19 @@ fn text(s: &Status, out: &mut impl Write) -> std::io::Result<()> {
         let since = p.since.map(|t| format!(" since {t}")).unwrap_or_default();
         let cause = p.cause.map(|c| format!(": {c}")).unwrap_or_default();
         let detail = p.detail.as_deref().map(|d| format!(" ({})", safe(d))).unwrap_or_default();
+        let state = match (p.state, p.stale) {
+            (_, true) => "not heard of",
+            (ProbeState::Up, _) => "up",
+            (ProbeState::Down, _) => "DOWN",
+            (ProbeState::Unknown, _) => "not decided yet",
+        };
         let flapping = if p.flapping { ", flapping" } else { "" };
         writeln!(
             out,
             "probe        {} {} {}{since}{flapping}{cause}{detail}",
-            safe(&p.name),
+            safe(&p.probe),
             safe(&p.target),
-            p.state
+            state
         )?;
     }
     let store = s.store.as_ref().map_or_else(|| "not known yet".into(), |p| p.display().to_string());

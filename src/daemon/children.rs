@@ -39,8 +39,8 @@ impl Helper {
         Helper { role, token, child: None, started_at: Mono(0), retry_at: Mono(0), backoff: BACKOFF_MIN, restarts: 0 }
     }
 
-    /// Starts it if it does not run and its back-off has passed, with `first` as its first message.
-    pub fn ensure(&mut self, now: Mono, poller: &mut Poller, first: &impl Serialize) -> io::Result<bool> {
+    /// Starts it if it does not run and its back-off has passed, with `first` as its first messages.
+    pub fn ensure(&mut self, now: Mono, poller: &mut Poller, first: &[impl Serialize]) -> io::Result<bool> {
         if self.child.is_some() || now < self.retry_at {
             return Ok(false);
         }
@@ -48,7 +48,9 @@ impl Helper {
         self.retry_at = now.plus(self.backoff);
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
         let child = spawn_role(self.role)?;
-        child.channel.send(first)?;
+        for order in first {
+            child.channel.try_send(order)?;
+        }
         poller.add(&child.channel, self.token)?;
         self.child = Some(child);
         Ok(true)

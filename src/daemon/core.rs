@@ -8,7 +8,7 @@ use crate::daemon::control::{Control, Reply, Request};
 use crate::daemon::drills::{DRILLS_MAX, Drill};
 use crate::daemon::keep::{Found, Tidy};
 use crate::daemon::poller::{Poller, Token};
-use crate::daemon::status::{LastSnapshot, LogLine, ProbeStatus, Status};
+use crate::daemon::status::{LastSnapshot, LogLine, Status};
 use crate::daemon::workers::{Ground, News, Workers};
 use crate::detect::Detector;
 use crate::incident::{Decision, Identity, Incidents};
@@ -34,8 +34,6 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_secs(5);
 /// How long a stop waits for captures at work.
 const STOP_MAX: Duration = Duration::from_secs(20);
-/// A probe role that has said nothing for so long beyond a probe's own time hangs.
-const OVERDUE: Duration = Duration::from_secs(5);
 const LOG_MAX: usize = 50;
 const SNAPSHOTS_MAX: usize = 20;
 
@@ -301,8 +299,8 @@ impl Core {
         let mut drill = Drill::new(client, name, console, probe, &self.identity)?;
         let now = clock::mono();
         let start = TailOrder::Start { consoles: vec![drill.console.clone()], state_file: drill.state_file() };
-        drill.tail.ensure(now, &mut self.poller, &start).map_err(|e| format!("start a tail role: {e}"))?;
-        let start = ProbeOrder::Start(vec![drill.target.clone()]);
+        drill.tail.ensure(now, &mut self.poller, &[start]).map_err(|e| format!("start a tail role: {e}"))?;
+        let start = ProbeOrder::start(std::slice::from_ref(&drill.target));
         drill.prober.ensure(now, &mut self.poller, &start).map_err(|e| format!("start a probe role: {e}"))?;
         self.control.subscribe(client);
         self.say(log::Level::Info, format!("fire drill {name} begins"));
@@ -450,13 +448,13 @@ impl Core {
         let now = clock::mono();
         let start = TailOrder::Start { consoles: self.config.consoles.clone(), state_file: self.state_file.clone() };
         let started = [
-            self.tail.ensure(now, &mut self.poller, &start),
+            self.tail.ensure(now, &mut self.poller, &[start]),
             match self.config.probes.is_empty() {
                 true => Ok(false),
-                false => self.prober.ensure(now, &mut self.poller, &ProbeOrder::Start(self.config.probes.clone())),
+                false => self.prober.ensure(now, &mut self.poller, &ProbeOrder::start(&self.config.probes)),
             },
             match self.keep_wanted && self.stopping.is_none() {
-                true => self.keep.ensure(now, &mut self.poller, &Tidy { config: self.config.store.clone() }),
+                true => self.keep.ensure(now, &mut self.poller, &[Tidy { config: self.config.store.clone() }]),
                 false => Ok(false),
             },
         ];
@@ -510,11 +508,8 @@ impl Core {
 
     /// Probes that were not reported on for too long: their process hangs.
     fn check_probes(&mut self, now: Mono) {
-        let late = self.config.probes.iter().find(|p| {
-            let time = Duration::from_millis(p.interval_ms + p.timeout_ms) + OVERDUE;
-            self.probes.get(&p.name).is_some_and(|(_, heard_at)| now.since(*heard_at) > time)
-        });
-        let Some(name) = late.map(|p| p.name.clone()) else { return };
+        let late = self.probes.values().find(|(p, heard_at)| now.since(*heard_at) > p.patience());
+        let Some(name) = late.map(|(p, _)| p.name().to_owned()) else { return };
         self.say(log::Level::Error, format!("the probe role says nothing of {name}; it is started again"));
         for (probe, heard_at) in self.probes.values_mut() {
             probe.overdue(clock::wall());
@@ -644,17 +639,14 @@ impl Core {
     }
 
     fn status(&mut self) -> Status {
-        let probes = self.config.probes.iter().filter_map(|p| {
-            let state = self.probes.get(&p.name)?.0.state();
-            let _ = state;
-            None::<ProbeStatus>
-        });
+        let now = clock::wall();
+        let probes = self.probes.values().map(|(p, _)| p.state(now));
         Status {
             version: self.identity.version.clone(),
             pid: std::process::id() as i32,
             host: self.identity.host.clone(),
             started_at: self.started_at,
-            now: clock::wall(),
+            now,
             kernel_log: match &self.kernel {
                 Ok(log) => log.name().to_owned(),
                 Err(why) => why.clone(),

@@ -140,7 +140,7 @@ fn start_tail(
 ) -> (Option<Cursor>, Vec<String>) {
     let mut notices = Vec::new();
     let start = TailOrder::Start { consoles: config.consoles.clone(), state_file: PathBuf::from(state_file) };
-    if let Err(e) = tail.ensure(clock::mono(), poller, &start) {
+    if let Err(e) = tail.ensure(clock::mono(), poller, &[start]) {
         notices.push(format!("start the tail role: {e}"));
         return (None, notices);
     }

@@ -1,7 +1,8 @@
 //! What `lastgasp status` shows: what is watched, what happened, what was lost.
 
 use crate::capture::protocol::Published;
-use crate::model::{IncidentId, Kind, Losses, ProbeCause, Wall};
+use crate::model::{IncidentId, Kind, Losses, Wall};
+use crate::probe::ProbeStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,18 +36,6 @@ pub struct Status {
     pub losses: Losses,
     /// What cannot be seen for want of privilege.
     pub limits: Vec<String>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ProbeStatus {
-    pub name: String,
-    pub target: String,
-    /// `up`, `down`, `unknown`.
-    pub state: String,
-    pub since: Option<Wall>,
-    pub cause: Option<ProbeCause>,
-    pub detail: Option<String>,
-    pub flapping: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

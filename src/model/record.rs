@@ -17,13 +17,8 @@ pub enum Origin {
     Console(Arc<str>),
     /// A file given to `scan` (path, or `-`).
     Replay(Arc<str>),
-<<<<<<< HEAD
-    /// No text at all: a service probe (its name).
-    Probe(Arc<str>),
-=======
     /// A service probe: events only, no records.
     Probe,
->>>>>>> probe
 }
 
 impl Origin {
@@ -40,7 +35,6 @@ impl fmt::Display for Origin {
             Origin::Klog => f.write_str("syslog(2)"),
             Origin::Probe => f.write_str("probe"),
             Origin::Console(p) | Origin::Replay(p) => f.write_str(p),
-            Origin::Probe(name) => write!(f, "probe {name}"),
         }
     }
 }

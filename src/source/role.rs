@@ -287,8 +287,8 @@ fn encoded_size(record: &Record) -> usize {
     // Field names and punctuation are 152 bytes; numbers at most 20 digits each, booleans 5.
     const FIXED: usize = 320;
     let origin = match &record.origin {
-        Origin::Console(p) | Origin::Replay(p) | Origin::Probe(p) => text_size(p.as_bytes()),
-        Origin::Kmsg | Origin::Klog => 0,
+        Origin::Console(p) | Origin::Replay(p) => text_size(p.as_bytes()),
+        Origin::Kmsg | Origin::Klog | Origin::Probe => 0,
     };
     let caller = record.caller.as_deref().map_or(0, |c| text_size(c.as_bytes()));
     FIXED + origin + caller + text_size(record.host.as_bytes()) + text_size(&record.text)
