@@ -12,7 +12,9 @@ use crate::daemon::status::{LastSnapshot, LogLine, Status};
 use crate::daemon::workers::{Ground, News, Workers};
 use crate::detect::Detector;
 use crate::incident::{Decision, Identity, Incidents};
-use crate::model::{Event, Kind, Losses, Mono, ProbeReport, Record, Signal, Wall};
+use crate::model::{
+    Event, Happening, HistoryLine, IncidentId, Kind, Losses, Mono, ProbeReport, Record, Signal, Trigger, Wall,
+};
 use crate::probe::Hysteresis;
 use crate::probe::role::ProbeOrder;
 use crate::source::role::{TailMessage, TailOrder};
@@ -34,6 +36,11 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_secs(5);
 /// How long a stop waits for captures at work.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// Lines of history in one window; a storm must not wear the disk out.
+const HISTORY_MAX: u32 = 60;
+const HISTORY_WINDOW: Duration = Duration::from_secs(10);
+/// Services that are down and may recover.
+const DOWN_MAX: usize = 64;
 const LOG_MAX: usize = 50;
 const SNAPSHOTS_MAX: usize = 20;
 
@@ -81,6 +88,10 @@ pub struct Core {
     watchdog_at: Mono,
     stopping: Option<Mono>,
     keep_wanted: bool,
+    /// Lines of history since then.
+    history: (Mono, u32),
+    /// Services that are down: number of the opening event, incident.
+    down: VecDeque<(u64, IncidentId)>,
     started_at: Wall,
     counts: Counts,
     losses: Losses,
@@ -134,6 +145,8 @@ impl Core {
             watchdog_at: Mono(0),
             stopping: None,
             keep_wanted: true,
+            history: (now, 0),
+            down: VecDeque::new(),
             started_at: clock::wall(),
             counts: Counts::default(),
             losses: Losses::default(),
@@ -360,7 +373,7 @@ impl Core {
             Some(n) => &mut self.drills[n].incidents,
             None => &mut self.incidents,
         };
-        match incidents.decide(signal, now, clock::wall(), || crate::model::IncidentId(random::short_id())) {
+        match incidents.decide(signal, now, clock::wall(), || IncidentId(random::short_id())) {
             Decision::Capture { mut incident, unfinished } => {
                 for (cause, n) in &self.losses.counts {
                     incident.losses.add(cause, *n);
@@ -375,6 +388,18 @@ impl Core {
                         incident.kind, incident.title, incident.host, incident.id
                     ),
                 );
+                self.remember(HistoryLine {
+                    at: incident.opened_at,
+                    what: Happening::Incident,
+                    host: incident.host.clone(),
+                    kind: Some(incident.kind),
+                    title: Some(incident.title.clone()),
+                    incident: Some(incident.id.clone()),
+                    detail: None,
+                });
+                if let (Kind::ServiceDown, Trigger::Event(event)) = (incident.kind, &incident.trigger) {
+                    push(&mut self.down, DOWN_MAX, (event.number, incident.id.clone()));
+                }
                 self.with_workers(|w, _, g| w.order(incident, unfinished, g));
             }
             Decision::Update { id, event, recurrences } => {
@@ -386,12 +411,39 @@ impl Core {
                     );
                 }
             }
-            Decision::Note(event) => self.say(log::Level::Info, format!("no alarm: {}", brief(&event))),
+            Decision::Note(event) => {
+                self.say(log::Level::Info, format!("no alarm: {}", brief(&event)));
+                self.remember(HistoryLine::of(Happening::Noted, clock::wall(), &event));
+            }
             Decision::Suppress(why, event) => {
+                let line = HistoryLine::of(Happening::Suppressed, clock::wall(), &event);
+                self.remember(HistoryLine { detail: Some(why.into()), ..line });
                 self.say(log::Level::Warn, format!("{}; no snapshot of its own ({why})", brief(&event)));
             }
-            Decision::Recovery(event) => self.say(log::Level::Warn, brief(&event)),
+            Decision::Recovery(event) => self.recovered(&event),
             Decision::Wait => {}
+        }
+    }
+
+    fn recovered(&mut self, event: &Event) {
+        let at = self.down.iter().position(|(number, _)| *number == event.number);
+        let incident = at.and_then(|at| self.down.remove(at)).map(|(_, id)| id);
+        let after = event.details.get("downtime_s").map(|s| format!("answers again after {s} s"));
+        let of = incident.as_ref().map(|id| format!(" (incident {id})")).unwrap_or_default();
+        self.say(log::Level::Warn, format!("recovered: {}{of}", brief(event)));
+        let line = HistoryLine::of(Happening::Recovered, clock::wall(), event);
+        self.remember(HistoryLine { incident, detail: after, ..line });
+    }
+
+    /// Has a line written into the history, within a rate; the rest is counted.
+    fn remember(&mut self, line: HistoryLine) {
+        let now = clock::mono();
+        if now.since(self.history.0) > HISTORY_WINDOW {
+            self.history = (now, 0);
+        }
+        self.history.1 += 1;
+        if self.history.1 > HISTORY_MAX || !self.tail.order(&TailOrder::History(Box::new(line))) {
+            self.losses.add("history_lines", 1);
         }
     }
 
@@ -406,7 +458,7 @@ impl Core {
                     }
                 }
             }
-            News::Published { published, incident } => self.published(published, &incident.title),
+            News::Published { published, incident } => self.published(published, *incident),
             News::Retry { id, error } => {
                 self.keep_wanted = true;
                 self.say(log::Level::Warn, format!("snapshot {id}: {error}; tried again"));
@@ -415,12 +467,21 @@ impl Core {
                 self.keep_wanted = true;
                 self.losses.add("capture_failed", 1);
                 self.say(log::Level::Error, format!("no snapshot {} of {}: {error}", incident.id, incident.title));
+                self.remember(HistoryLine {
+                    at: clock::wall(),
+                    what: Happening::Lost,
+                    host: incident.host,
+                    kind: Some(incident.kind),
+                    title: Some(incident.title),
+                    incident: Some(incident.id),
+                    detail: Some(error),
+                });
             }
             News::Notice(text) => self.say(log::Level::Warn, text),
         }
     }
 
-    fn published(&mut self, published: Published, title: &str) {
+    fn published(&mut self, published: Published, incident: crate::model::Incident) {
         self.counts.snapshots += 1;
         let t0 = published.t0_durable_ms.map_or_else(|| "never".into(), |ms| format!("after {ms} ms"));
         let text = format!(
@@ -437,7 +498,7 @@ impl Core {
         push(
             &mut self.counts.last,
             SNAPSHOTS_MAX,
-            LastSnapshot { at: clock::wall(), title: title.to_owned(), published },
+            LastSnapshot { at: clock::wall(), title: incident.title, published },
         );
     }
 
