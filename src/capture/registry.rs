@@ -14,4 +14,7 @@ pub const ALL: &[&Spec] = &[
     &network::SPEC,
     &mounts::SPEC,
     &block_devices::SPEC,
+    // T2: rates before the benchmark, which adds to them
+    &disk_rates::SPEC,
+    &disk_benchmark::SPEC,
 ];

@@ -3,6 +3,7 @@
 
 pub mod capability;
 pub mod clock;
+pub mod direct_io;
 pub mod exec;
 pub mod ipc;
 pub mod memory;
