@@ -5,10 +5,12 @@ pub mod collectors;
 pub mod context;
 pub mod files;
 pub mod guarded;
+pub mod helper;
 pub mod mangle;
 pub mod registry;
 pub mod sink;
 pub mod spec;
+pub mod subject;
 
 pub use context::Context;
 pub use sink::{Sink, Stop};

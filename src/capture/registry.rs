@@ -7,14 +7,22 @@ use crate::capture::collectors::*;
 pub const ALL: &[&Spec] = &[
     // T1
     &identity::SPEC,
+    &network::SPEC,
+    &logs::SPEC,
+    &journal::SPEC,
     &proc_system::SPEC,
     &sys_figures::SPEC,
     &sysctl::SPEC,
-    &etc::SPEC,
-    &network::SPEC,
     &mounts::SPEC,
     &block_devices::SPEC,
+    &time_sync::SPEC,
+    &etc::SPEC,
     // T2: rates before the benchmark, which adds to them
     &disk_rates::SPEC,
+    &systemd::SPEC,
+    &firewall::SPEC,
+    &dns::SPEC,
+    &urls::SPEC,
+    &commands::SPEC,
     &disk_benchmark::SPEC,
 ];

@@ -10,3 +10,4 @@ pub mod memory;
 pub mod process;
 pub mod rtnetlink;
 pub mod statfs;
+pub mod timex;
