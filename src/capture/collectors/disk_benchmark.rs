@@ -11,7 +11,7 @@ use crate::sys::clock;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
@@ -174,11 +174,8 @@ fn start(disk: &str, ctx: &Context, to: SyncSender<(String, Step)>) -> std::io::
 
 /// Waits for steps at most 100 ms, then takes all that are there.
 fn receive(from: &Receiver<(String, Step)>, running: &mut [Running]) {
-    let mut next = match from.recv_timeout(Duration::from_millis(100)) {
-        Ok(step) => Some(step),
-        // Disconnected cannot happen: the caller holds a sender.
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    };
+    // The other error, disconnected, cannot happen: the caller holds a sender.
+    let mut next = from.recv_timeout(Duration::from_millis(100)).ok();
     while let Some((disk, step)) = next {
         // Steps of a disk that was given up have no receiver any more.
         if let Some(r) = running.iter_mut().find(|r| r.disk == disk) {

@@ -134,13 +134,14 @@ fn fetch(target: &Target, deadline: Deadline, cap: usize) -> io::Result<Page> {
     let Some(mut stream) = stream else { return Err(last) };
     stream.set_write_timeout(Some(left()?))?;
     let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.clone() };
-    write!(
-        stream,
+    let request = format!(
         "GET {} HTTP/1.0\r\nHost: {host}:{}\r\nUser-Agent: lastgasp/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         target.path,
         target.port,
         env!("CARGO_PKG_VERSION")
-    )?;
+    );
+    // In one piece: a server that answers after the first line would meet the rest with a reset.
+    stream.write_all(request.as_bytes())?;
     let mut got = Vec::new();
     let mut head_end = None;
     let mut chunk = vec![0_u8; 16 << 10];
