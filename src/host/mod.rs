@@ -2,6 +2,7 @@
 //! Parsers take `&[u8]`; only `Root` touches the file system.
 
 pub mod bytes;
+pub mod disk_bench;
 pub mod disks;
 pub mod diskstats;
 pub mod limits;
