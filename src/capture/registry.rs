@@ -1,7 +1,7 @@
 //! The list of all collectors, in the order in which they run within their tier.
 
 use crate::capture::Spec;
-use crate::capture::collectors::{kernel_log, memory, processes, sockets, tasks};
+use crate::capture::collectors::{cgroups, descriptors, kernel_log, memory, processes, sockets, tasks};
 
 /// Every collector. A new one is a file in `collectors/` and a line here.
 pub const ALL: &[&Spec] = &[
@@ -10,4 +10,6 @@ pub const ALL: &[&Spec] = &[
     &sockets::SPEC,
     &memory::SPEC,
     &processes::SPEC,
+    &descriptors::SPEC,
+    &cgroups::SPEC,
 ];

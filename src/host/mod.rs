@@ -2,6 +2,8 @@
 //! Parsers take `&[u8]`; only `Root` touches the file system.
 
 pub mod bytes;
+pub mod cgroup;
+pub mod descriptors;
 pub mod limits;
 pub mod mask;
 pub mod ps;
