@@ -101,9 +101,7 @@ pub fn paths(root: &Root, version: Version) -> (Vec<String>, bool) {
 /// Reads one group.
 pub fn read(root: &Root, version: Version, path: &str) -> Group {
     let mut g = Group { path: if path.is_empty() { "/".into() } else { path.into() }, ..Group::default() };
-    let file = |tree: &str, name: &str| {
-        root.read(format!("{BASE}{tree}{path}/{name}"), FILE_CAP).ok().map(|c| c.bytes)
-    };
+    let file = |tree: &str, name: &str| root.read(format!("{BASE}{tree}{path}/{name}"), FILE_CAP).ok().map(|c| c.bytes);
     let one = |tree: &str, name: &str| file(tree, name).and_then(|b| number(b.trim_ascii()));
     let limit = |tree: &str, name: &str| file(tree, name).and_then(|b| parse_limit(b.trim_ascii()));
     match version {

@@ -37,8 +37,7 @@ pub enum Target {
 
 impl Target {
     pub fn parse(link: &[u8]) -> Target {
-        let bracketed =
-            |prefix: &[u8]| link.strip_prefix(prefix).and_then(|r| r.strip_suffix(b"]")).and_then(number);
+        let bracketed = |prefix: &[u8]| link.strip_prefix(prefix).and_then(|r| r.strip_suffix(b"]")).and_then(number);
         if let Some(inode) = bracketed(b"socket:[").and_then(|n| u32::try_from(n).ok()) {
             Target::Socket(inode)
         } else if let Some(inode) = bracketed(b"pipe:[") {

@@ -15,14 +15,41 @@ pub const MASK: &[u8] = b"***";
 
 /// Parts of key names, lower case, `-` and `.` as `_`.
 const SECRET_PARTS: &[&[u8]] = &[
-    b"password", b"passwd", b"passphrase", b"secret", b"token", b"api_key", b"apikey", b"access_key", b"accesskey",
-    b"private_key", b"credential", b"account_key", b"master_key", b"encryption_key", b"auth_key", b"authkey",
+    b"password",
+    b"passwd",
+    b"passphrase",
+    b"secret",
+    b"token",
+    b"api_key",
+    b"apikey",
+    b"access_key",
+    b"accesskey",
+    b"private_key",
+    b"credential",
+    b"account_key",
+    b"master_key",
+    b"encryption_key",
+    b"auth_key",
+    b"authkey",
 ];
 /// Whole key names, or their last part after a `_`.
-const SECRET_NAMES: &[&[u8]] =
-    &[b"pass", b"pwd", b"pw", b"auth", b"authorization", b"pat", b"psk", b"requirepass", b"masterauth", b"userpwd", b"passin", b"passout"];
+const SECRET_NAMES: &[&[u8]] = &[
+    b"pass",
+    b"pwd",
+    b"pw",
+    b"auth",
+    b"authorization",
+    b"pat",
+    b"psk",
+    b"requirepass",
+    b"masterauth",
+    b"userpwd",
+    b"passin",
+    b"passout",
+];
 /// Keys with these endings name a place, not the secret itself.
-const PLACE_ENDS: &[&[u8]] = &[b"_file", b"_path", b"_dir", b"_prompt", b"_stdin", b"_url", b"_fd", b"_policy", b"_ttl", b"_length"];
+const PLACE_ENDS: &[&[u8]] =
+    &[b"_file", b"_path", b"_dir", b"_prompt", b"_stdin", b"_url", b"_fd", b"_policy", b"_ttl", b"_length"];
 
 /// A program's short options that carry a secret.
 struct Short {
@@ -56,9 +83,21 @@ const SHORTS: &[Short] = &[
 
 /// Beginnings of tokens that are secrets by their shape, with the least length of the whole.
 const SHAPES: &[(&[u8], usize)] = &[
-    (b"AKIA", 20), (b"ASIA", 20), (b"eyJ", 40), (b"ghp_", 20), (b"gho_", 20), (b"ghs_", 20), (b"github_pat_", 30),
-    (b"glpat-", 20), (b"xoxb-", 20), (b"xoxp-", 20), (b"xoxa-", 20), (b"sk_live_", 20), (b"rk_live_", 20),
-    (b"hvs.", 20), (b"AGE-SECRET-KEY-", 20),
+    (b"AKIA", 20),
+    (b"ASIA", 20),
+    (b"eyJ", 40),
+    (b"ghp_", 20),
+    (b"gho_", 20),
+    (b"ghs_", 20),
+    (b"github_pat_", 30),
+    (b"glpat-", 20),
+    (b"xoxb-", 20),
+    (b"xoxp-", 20),
+    (b"xoxa-", 20),
+    (b"sk_live_", 20),
+    (b"rk_live_", 20),
+    (b"hvs.", 20),
+    (b"AGE-SECRET-KEY-", 20),
 ];
 
 /// What the next token is.
@@ -213,7 +252,12 @@ impl Masker {
             let key = &word[..colon];
             let header = matches!(
                 key,
-                b"authorization" | b"proxy-authorization" | b"cookie" | b"x-api-key" | b"x-auth-token" | b"private-token"
+                b"authorization"
+                    | b"proxy-authorization"
+                    | b"cookie"
+                    | b"x-api-key"
+                    | b"x-auth-token"
+                    | b"private-token"
             );
             if header {
                 let end = token.len() - (word.len() - colon) + 1;
@@ -234,7 +278,9 @@ impl Masker {
         for piece in token.split_inclusive(|b| matches!(b, b'&' | b';' | b',' | b'"' | b'\'' | b'{' | b'}')) {
             done += piece.len();
             let (body, end) = match piece.split_last() {
-                Some((last, body)) if matches!(last, b'&' | b';' | b',' | b'"' | b'\'' | b'{' | b'}') => (body, Some(*last)),
+                Some((last, body)) if matches!(last, b'&' | b';' | b',' | b'"' | b'\'' | b'{' | b'}') => {
+                    (body, Some(*last))
+                }
                 _ => (piece, None),
             };
             let cut = body.iter().position(|b| *b == b'=').filter(|i| {
@@ -337,7 +383,10 @@ mod tests {
             ("mysql|--password|-h|db", "mysql --password -h db"),
             ("env|DB_PASSWORD=hunter2|FOO=bar|prog", "env DB_PASSWORD=*** FOO=bar prog"),
             ("prog|--api-key=abc|--token|abc", "prog --api-key=*** --token ***"),
-            ("prog|--password-file=/etc/pw|--password-file|/etc/pw", "prog --password-file=/etc/pw --password-file /etc/pw"),
+            (
+                "prog|--password-file=/etc/pw|--password-file|/etc/pw",
+                "prog --password-file=/etc/pw --password-file /etc/pw",
+            ),
             ("java|-Dspring.datasource.password=x|-jar|a.jar", "java -Dspring.datasource.password=*** -jar a.jar"),
             ("curl|-u|bob:pw|https://x/", "curl -u bob:*** https://x/"),
             ("curl|-ubob:pw|x", "curl -ubob:*** x"),
@@ -355,7 +404,10 @@ mod tests {
             ("redis-server|--requirepass|pw", "redis-server --requirepass ***"),
             ("sh|-c|mysql -psecret db", "sh -c mysql -p*** db"),
             ("sh|-c|PASSWORD='a' prog", "sh -c PASSWORD=*** prog"),
-            ("sh|-c|PASSWORD='a b c' prog --password \"x y\" z", "sh -c PASSWORD=*** *** *** prog --password *** *** z"),
+            (
+                "sh|-c|PASSWORD='a b c' prog --password \"x y\" z",
+                "sh -c PASSWORD=*** *** *** prog --password *** *** z",
+            ),
             ("sshpass|-p|pw|ssh|h", "sshpass -p *** ssh h"),
             ("docker|run|-p|80:80|nginx", "docker run -p 80:80 nginx"),
             ("docker|login|-u|bob|-p|pw", "docker login -u bob -p ***"),

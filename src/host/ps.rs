@@ -205,6 +205,9 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&out), "long-us+    42  7.2  1.0  10240 10000 pts/5    SLsl 02:15   1:05 ");
         out.clear();
         shape.thread(&mut out, &p, &thread);
-        assert_eq!(String::from_utf8_lossy(&out), "long-us+     -  7.2    -      -     - -        S    02:15   1:05 -\n");
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "long-us+     -  7.2    -      -     - -        S    02:15   1:05 -\n"
+        );
     }
 }

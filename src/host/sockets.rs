@@ -31,13 +31,35 @@ pub enum Proto {
 
 /// TCP states by their number (net/tcp_states.h), as ss prints them.
 const STATES: [&str; 13] = [
-    "UNKNOWN", "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "UNCONN", "CLOSE-WAIT",
-    "LAST-ACK", "LISTEN", "CLOSING", "SYN-RECV",
+    "UNKNOWN",
+    "ESTAB",
+    "SYN-SENT",
+    "SYN-RECV",
+    "FIN-WAIT-1",
+    "FIN-WAIT-2",
+    "TIME-WAIT",
+    "UNCONN",
+    "CLOSE-WAIT",
+    "LAST-ACK",
+    "LISTEN",
+    "CLOSING",
+    "SYN-RECV",
 ];
 /// The same, as netstat prints them.
 const NETSTAT_STATES: [&str; 13] = [
-    "UNKNOWN", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT",
-    "LAST_ACK", "LISTEN", "CLOSING", "SYN_RECV",
+    "UNKNOWN",
+    "ESTABLISHED",
+    "SYN_SENT",
+    "SYN_RECV",
+    "FIN_WAIT1",
+    "FIN_WAIT2",
+    "TIME_WAIT",
+    "CLOSE",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "LISTEN",
+    "CLOSING",
+    "SYN_RECV",
 ];
 pub const ESTABLISHED: u8 = 1;
 pub const CLOSE: u8 = 7;
@@ -610,7 +632,8 @@ mod tests {
             assert_eq!((s.local, s.rqueue, s.wqueue), (IpAddr::from(Ipv6Addr::LOCALHOST), 5, None));
         }
         assert_eq!(parse_proc_inet(b"  sl  local_address rem_address", Proto::Tcp), None);
-        let u = parse_proc_unix(b"0000000000000000: 00000002 00000000 00010000 0001 01 5000 /run/a b.sock").expect("a line");
+        let u = parse_proc_unix(b"0000000000000000: 00000002 00000000 00010000 0001 01 5000 /run/a b.sock")
+            .expect("a line");
         assert_eq!((u.state, u.inode, u.name.as_deref()), (LISTEN, 5000, Some(&b"/run/a b.sock"[..])));
         let u = parse_proc_unix(b"0000000000000000: 00000003 00000000 00000000 0001 03 5001").expect("a line");
         assert_eq!((u.state, u.name), (ESTABLISHED, None));

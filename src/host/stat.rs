@@ -186,7 +186,10 @@ mod tests {
             assert_eq!((s.ppid, s.pgrp, s.session, s.tty, s.tpgid), (1, 2, 3, 34816, 5));
             assert_eq!((s.minor_faults, s.major_faults, s.utime, s.stime), (10, 30, 50, 60));
             assert_eq!((s.priority, s.nice, s.threads, s.start), (20, 0, 9, 100));
-            assert_eq!((s.vsize, s.rss_pages, s.processor, s.policy, s.blkio_ticks), (2_000_000, 300, Some(1), 0, Some(6)));
+            assert_eq!(
+                (s.vsize, s.rss_pages, s.processor, s.policy, s.blkio_ticks),
+                (2_000_000, 300, Some(1), 0, Some(6))
+            );
         }
     }
 

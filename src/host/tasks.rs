@@ -40,9 +40,8 @@ impl Machine {
     /// Reads /proc/stat, uptime and meminfo; what cannot be read is `None`.
     pub fn read(root: &Root) -> Machine {
         let file = |p: &str, cap| root.read(p, cap).map(|c| c.bytes).unwrap_or_default();
-        let value = |text: &[u8], key: &[u8]| {
-            lines(text).find_map(|l| words(l.strip_prefix(key)?).next().and_then(number))
-        };
+        let value =
+            |text: &[u8], key: &[u8]| lines(text).find_map(|l| words(l.strip_prefix(key)?).next().and_then(number));
         let sysconf = |v, or: u64| {
             let got = nix::unistd::sysconf(v).ok().flatten().and_then(|n| u64::try_from(n).ok());
             got.filter(|n| *n > 0).unwrap_or(or)

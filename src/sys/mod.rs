@@ -6,7 +6,7 @@ pub mod clock;
 pub mod exec;
 pub mod ipc;
 pub mod memory;
-pub mod process;
 pub mod procdir;
+pub mod process;
 pub mod ring_read;
 pub mod sock_diag;

@@ -130,8 +130,7 @@ impl ProcDir {
         buf.resize(cap, 0);
         // SAFETY: `name` is a valid C string; the kernel writes at most `buf.len()` bytes into `buf`,
         // which is that long and initialised.
-        let n =
-            unsafe { libc::readlinkat(self.0.as_raw_fd(), name.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) };
+        let n = unsafe { libc::readlinkat(self.0.as_raw_fd(), name.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) };
         match usize::try_from(n) {
             Ok(n) => {
                 buf.truncate(n);
@@ -162,9 +161,7 @@ impl ProcDir {
         loop {
             // SAFETY: the kernel writes at most `buf.len()` bytes into `buf`, which is that long and
             // initialised; the descriptor is open.
-            let n = unsafe {
-                libc::syscall(libc::SYS_getdents64, self.0.as_raw_fd(), buf.as_mut_ptr(), buf.len())
-            };
+            let n = unsafe { libc::syscall(libc::SYS_getdents64, self.0.as_raw_fd(), buf.as_mut_ptr(), buf.len()) };
             let Ok(n) = usize::try_from(n) else { return Err(io::Error::last_os_error()) };
             if n == 0 {
                 return Ok(false);

@@ -33,8 +33,7 @@ pub struct Dump {
 ///
 /// Errors: the errno of the socket or that of the kernel's answer (`ENOENT`: no such family here).
 pub fn dump(request: &[u8], cap: usize, deadline: Deadline, each: &mut dyn FnMut(&[u8])) -> io::Result<Dump> {
-    let fd =
-        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
+    let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
     send(fd.as_raw_fd(), request, MsgFlags::empty())?;
     let mut buf = vec![0u8; RECV_BYTES];
     let mut dump = Dump::default();

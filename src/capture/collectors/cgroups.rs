@@ -61,8 +61,24 @@ fn table(version: Version, groups: &[Group]) -> Vec<u8> {
     let _ = writeln!(
         out,
         "\n{:>10} {:>10} {:>9} {:>10} {:>10} {:>9} {:>6} {:>6} {:>9} {:>10} {:>8} {:>6} {:>7} {:>6} {:>6} {:>6} {:>10} {:>10} PATH",
-        "MEM_KIB", "MAX_KIB", "SWAP_KIB", "ANON_KIB", "FILE_KIB", "SLAB_KIB", "OOM", "KILLED", "AT_MAX", "CPU_MS", "THROTTLE",
-        "PIDS", "PIDSMAX", "P_CPU", "P_MEM", "P_IO", "READ_KIB", "WRITE_KIB"
+        "MEM_KIB",
+        "MAX_KIB",
+        "SWAP_KIB",
+        "ANON_KIB",
+        "FILE_KIB",
+        "SLAB_KIB",
+        "OOM",
+        "KILLED",
+        "AT_MAX",
+        "CPU_MS",
+        "THROTTLE",
+        "PIDS",
+        "PIDSMAX",
+        "P_CPU",
+        "P_MEM",
+        "P_IO",
+        "READ_KIB",
+        "WRITE_KIB"
     );
     for g in groups {
         let kib = |n: Option<u64>| n.map(|n| n / 1024);
@@ -71,8 +87,14 @@ fn table(version: Version, groups: &[Group]) -> Vec<u8> {
         for (n, width) in [(g.swap, 9), (g.anon, 10), (g.file, 10), (g.slab, 9)] {
             cell(&mut out, kib(n), width);
         }
-        for (n, width) in [(g.oom, 6), (g.oom_kill, 6), (g.events_max, 9), (g.cpu_us.map(|n| n / 1000), 10), (g.throttled, 8), (g.pids, 6)]
-        {
+        for (n, width) in [
+            (g.oom, 6),
+            (g.oom_kill, 6),
+            (g.events_max, 9),
+            (g.cpu_us.map(|n| n / 1000), 10),
+            (g.throttled, 8),
+            (g.pids, 6),
+        ] {
             cell(&mut out, n, width);
         }
         limit(&mut out, g.pids_max, 1, 7);
@@ -154,7 +176,8 @@ mod tests {
             pids_max: Some(Limit::Unlimited),
             ..Group::default()
         };
-        let text = String::from_utf8(table(Version::V2, &[Group { path: "/".into(), ..Group::default() }, full])).expect("text");
+        let text = String::from_utf8(table(Version::V2, &[Group { path: "/".into(), ..Group::default() }, full]))
+            .expect("text");
         assert!(text.contains("/a\\x20b: memory within 5% of its limit, 2 processes killed for memory\n"), "{text}");
         let rows: Vec<Vec<&str>> = text.lines().skip(3).map(|l| l.split_whitespace().collect()).collect();
         assert_eq!(rows.len(), 3, "{text}");

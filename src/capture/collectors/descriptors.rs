@@ -41,10 +41,12 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let owners = Owners::new(
         opened
             .iter()
-            .flat_map(|o| o.fds.iter().filter_map(move |f| match f.target {
-                Target::Socket(inode) => Some(Owner { inode, pid: o.pid, fd: f.number, comm: comm(o.pid) }),
-                _ => None,
-            }))
+            .flat_map(|o| {
+                o.fds.iter().filter_map(move |f| match f.target {
+                    Target::Socket(inode) => Some(Owner { inode, pid: o.pid, fd: f.number, comm: comm(o.pid) }),
+                    _ => None,
+                })
+            })
             .collect(),
     );
     let index = Index::new(&sockets);
@@ -61,7 +63,8 @@ fn scan(ctx: &Context, sink: &mut Sink, table: &Table) -> Result<Vec<Open>, Coll
     let scanner = Scanner::new(&ctx.root).map_err(CollectError::failed("open /proc"))?;
     let user_space = table.processes.iter().filter(|p| !p.stat.is_kernel_thread());
     let pids: Arc<Vec<i32>> = Arc::new(user_space.map(|p| p.stat.pid).collect());
-    let swept = PER_PROCESS.sweep(Arc::clone(&pids), ctx.deadline, Scratch::default, move |s, pid| scanner.look(s, *pid));
+    let swept =
+        PER_PROCESS.sweep(Arc::clone(&pids), ctx.deadline, Scratch::default, move |s, pid| scanner.look(s, *pid));
     let (mut opened, mut denied) = (Vec::new(), 0);
     for seen in swept.results.into_iter().flatten() {
         match seen {
@@ -130,7 +133,9 @@ impl Lsof<'_> {
     fn text(&self, opened: &[Open]) -> Vec<u8> {
         let count: usize = opened.iter().map(|o| o.fds.len() + 3).sum();
         let mut out = Vec::with_capacity(120 * count + 128);
-        out.extend_from_slice(b"COMMAND       PID     USER   FD      TYPE             DEVICE  SIZE/OFF      NODE NAME\n");
+        out.extend_from_slice(
+            b"COMMAND       PID     USER   FD      TYPE             DEVICE  SIZE/OFF      NODE NAME\n",
+        );
         let mut head = Vec::new();
         for o in opened {
             head.clear();
@@ -391,7 +396,9 @@ mod tests {
         let open = Open { pid: 12345, fds: vec![Fd { number: 7, target, mode: b'w', place }], ..Open::default() };
         let text = String::from_utf8(lsof.text(&[open])).expect("text");
         let (head, line) = text.split_once('\n').expect("two lines");
-        for (title, value) in [("PID", "12345"), ("TYPE", "REG"), ("DEVICE", "254,0"), ("SIZE/OFF", "0t17"), ("NODE", "99")] {
+        for (title, value) in
+            [("PID", "12345"), ("TYPE", "REG"), ("DEVICE", "254,0"), ("SIZE/OFF", "0t17"), ("NODE", "99")]
+        {
             let end = head.find(title).expect("a title") + title.len();
             assert!(line[..end].ends_with(value), "{title}\n{text}");
         }

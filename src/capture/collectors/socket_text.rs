@@ -331,8 +331,15 @@ mod tests {
             congestion: Some(b"cubic"[..].into()),
             info: Some(Box::new(TcpInfo { rto_us: 204_000, rtt_us: 44, rttvar_us: 1_022, ..TcpInfo::default() })),
         }];
-        let unix =
-            vec![Unix { kind: 1, state: LISTEN, inode: 5, peer: None, name: Some(b"/run/x"[..].into()), rqueue: Some(0), wqueue: Some(9) }];
+        let unix = vec![Unix {
+            kind: 1,
+            state: LISTEN,
+            inode: 5,
+            peer: None,
+            name: Some(b"/run/x"[..].into()),
+            rqueue: Some(0),
+            wqueue: Some(9),
+        }];
         let s = Sockets { inet, unix, ..Sockets::default() };
         let text = String::from_utf8(ss(&s, &owners)).expect("text");
         for want in [
