@@ -2,6 +2,7 @@
 
 use crate::capture::Spec;
 use crate::capture::collectors::*;
+use crate::capture::collectors::{cgroups, descriptors, kernel_log, memory, processes, sockets, tasks};
 
 /// Every collector. A new one is a file in `collectors/` and a line here.
 pub const ALL: &[&Spec] = &[
@@ -31,4 +32,6 @@ pub const ALL: &[&Spec] = &[
     &urls::SPEC,
     &commands::SPEC,
     &disk_benchmark::SPEC,
+    &descriptors::SPEC,
+    &cgroups::SPEC,
 ];
