@@ -4,6 +4,7 @@
 //! [`Exit::Error`]; a closed standard output (`lastgasp list | head`) is success.
 
 mod collectors;
+mod common;
 mod config;
 mod drill;
 mod exit;
