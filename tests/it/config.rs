@@ -305,6 +305,76 @@ fn files_that_cannot_be_a_config_are_refused() {
     assert_eq!(config::load(&at("good")).unwrap_or_else(|e| panic!("{e}")).probes.len(), 1);
 }
 
+#[test]
+fn windows_editors_do_no_harm() {
+    let text = format!("\u{feff}{}", PROBE.replace('\n', "\r\n"));
+    assert_eq!(config::parse(&text, "x").unwrap_or_else(|e| panic!("{e}")).probes.len(), 1);
+    refuses("[store]\r\nmax_count = 0\r\n", (2, 13), "store.max_count", &["outside"]);
+}
+
+fn lastgasp(args: &[&str]) -> (Option<i32>, String, String) {
+    let out = assert_cmd::Command::cargo_bin("lastgasp").expect("the program").args(args).output().expect("it runs");
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    (out.status.code(), text(&out.stdout), text(&out.stderr))
+}
+
+#[test]
+fn the_command_checks_shows_and_exemplifies() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| dir.path().join(name).to_str().expect("a UTF-8 path").to_owned();
+    std::fs::write(at("a.log"), "").expect("write");
+    std::fs::write(at("b.log"), "").expect("write");
+    let text = format!(
+        "{PROBE}[[probe]]\nname = \"db\"\ntarget = \"tcp:db.example:5432\"\n\
+         [[console]]\npath = \"{}\"\n[[console]]\npath = \"{}\"\n",
+        at("*.log"),
+        at("*.txt"),
+    );
+    std::fs::write(at("good.toml"), &text).expect("write");
+    std::fs::write(at("bad.toml"), "[store]\nmax_cuont = 5\nmax_age = 7\n").expect("write");
+
+    let (code, out, err) = lastgasp(&["config", "check", &at("good.toml")]);
+    assert_eq!(code, Some(0), "{err}");
+    for part in [
+        "good.toml: good",
+        "kernel log  /dev/kmsg",
+        "*.log (2 files now)",
+        "web: tcp:127.0.0.1:80 every 5s, timeout 2s, down after 3 failures, up after 2",
+        "the default store",
+        "at most 100 snapshots, 2GiB, 90d; 256MiB stay free",
+        "*.txt: no such file now",
+        "probe db: db.example is a name",
+    ] {
+        assert!(out.contains(part), "{out}\nlacks {part:?}");
+    }
+    assert!(!out.contains("probe web: "), "no warning about an address: {out}");
+
+    let (code, out, err) = lastgasp(&["config", "check", &at("bad.toml")]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    for part in ["bad.toml:2:1", "did you mean \"max_count\"?", "bad.toml:3:11", "2 mistakes in"] {
+        assert!(err.contains(part), "{err}\nlacks {part:?}");
+    }
+    // Every command refuses it in the same words.
+    assert_eq!(lastgasp(&["-c", &at("bad.toml"), "config", "show"]), (Some(2), String::new(), err));
+
+    let (code, out, _) = lastgasp(&["--format", "json", "config", "check", &at("bad.toml")]);
+    let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &json["good"]), (Some(2), &serde_json::json!(false)));
+    assert_eq!(json["problems"][1]["key"], "store.max_age");
+
+    let (code, out, _) = lastgasp(&["-c", &at("good.toml"), "--store", &at("s"), "config", "show"]);
+    let shown = config::parse(&out, "shown").unwrap_or_else(|e| panic!("{e}\n{out}"));
+    assert_eq!((code, shown.store.dirs, shown.probes.len()), (Some(0), vec![PathBuf::from(at("s"))], 2));
+    let (_, out, _) = lastgasp(&["-c", &at("good.toml"), "--format", "json", "config", "show"]);
+    let shown: Config = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(shown, config::load(Path::new(&at("good.toml"))).unwrap_or_else(|e| panic!("{e}")));
+
+    assert_eq!(lastgasp(&["config", "example"]), (Some(0), config::example(), String::new()));
+    let (code, _, err) = lastgasp(&["-c", &at("absent"), "config", "check"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("absent: No such file"), "{err}");
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "([\\[\\]a-z_.=\" \n0-9']|probe|store|name|target|rules){0,120}") {
