@@ -295,7 +295,8 @@ mod tests {
     fn a_panic_is_a_report() {
         let (ours, theirs) = ipc::pair().expect("pair");
         let role = std::thread::spawn(move || run_with(theirs, |_| Box::new(|_| panic!("as a test"))));
-        ours.send(&ProbeOrder::Start(vec![probe("x", 100, 50)])).expect("send");
+        // Printing the panic's backtrace may take a second.
+        ours.send(&ProbeOrder::Start(vec![probe("x", 100, 30_000)])).expect("send");
         for _ in 0..2 {
             assert!(matches!(next(&ours).outcome, ProbeOutcome::Down { cause: ProbeCause::CannotProbe, .. }));
         }
