@@ -8,6 +8,7 @@
 //! Times are wall-clock; when that jumps, at worst flapping ends early or late.
 
 use crate::config::{ProbeConfig, ProbeTarget};
+use crate::model::event::EVENT_LINE_BYTES_MAX;
 use crate::model::{Event, Kind, Origin, ProbeCause, ProbeOutcome, ProbeReport, Severity, Signal, Signature, Wall};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -143,7 +144,13 @@ impl Hysteresis {
                 if self.lines.len() == LINES_MAX {
                     self.lines.pop_front();
                 }
-                self.lines.push_back(format!("{at} {} {}: {cause}: {detail}", self.probe.name, self.probe.target));
+                let mut line = format!("{at} {} {}: {cause}: {detail}", self.probe.name, self.probe.target);
+                let mut end = line.len().min(EVENT_LINE_BYTES_MAX);
+                while !line.is_char_boundary(end) {
+                    end -= 1;
+                }
+                line.truncate(end);
+                self.lines.push_back(line);
                 self.down(*cause, detail, at, number)
             }
         }

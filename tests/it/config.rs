@@ -380,4 +380,44 @@ proptest::proptest! {
     fn no_text_makes_it_panic(text in "([\\[\\]a-z_.=\" \n0-9']|probe|store|name|target|rules){0,120}") {
         let _ = config::parse(&text, "x").map_err(|e| e.to_string());
     }
+
+    #[test]
+    fn what_is_rendered_reads_back(
+        texts in proptest::collection::vec("[^\\p{Cc}]{1,30}", 4),
+        n in proptest::collection::vec(1u64..1 << 28, 6),
+        on: bool,
+        name in "[a-z][a-z0-9._-]{0,20}",
+    ) {
+        let mut c = Config::default();
+        c.store.max_bytes = n[0] + (1 << 20);
+        c.store.max_age_s = n[1] + 60;
+        c.store.min_free_bytes = n[2];
+        c.kmsg.enabled = on;
+        c.capture.deadline_ms = n[3] % 3_595_001 + 5000;
+        c.capture.commands.push(config::CommandConfig {
+            name: name.clone(),
+            argv: vec!["/bin/x".into(), texts[0].clone(), texts[1].clone()],
+            timeout_ms: n[4] % 599_991 + 10,
+            cap_bytes: n[5],
+        });
+        c.rules.add.push(config::AddedRule {
+            id: name.clone(),
+            phrase: texts[2].clone(),
+            pattern: None,
+            kind: Kind::Other,
+            severity: Severity::Info,
+            alarm: on,
+            title: Some(texts[3].clone()),
+        });
+        let mut p = config::probe_from_arg(&format!("{name}=process:x")).expect("a probe");
+        p.interval_ms = n[0] % 86_300_000 + 100;
+        p.timeout_ms = (p.interval_ms - 1).min(3_600_000);
+        p.target = ProbeTarget::Process { name: "x".into(), min: n[1] as u32 % 1000 + 1 };
+        c.probes.push(p);
+        let text = config::render(&c);
+        match config::parse(&text, "rendered") {
+            Ok(read) => proptest::prop_assert_eq!(read, c),
+            Err(e) => panic!("{e}\n{text}"),
+        }
+    }
 }
