@@ -2,6 +2,7 @@
 
 use crate::capture::Spec;
 use crate::capture::collectors::*;
+use crate::capture::collectors::{cgroups, descriptors, kernel_log, memory, processes, sockets, tasks};
 
 /// Every collector. A new one is a file in `collectors/` and a line here.
 pub const ALL: &[&Spec] = &[
@@ -12,12 +13,25 @@ pub const ALL: &[&Spec] = &[
     &memory::SPEC,
     // T1
     &identity::SPEC,
+    &network::SPEC,
+    &logs::SPEC,
+    &journal::SPEC,
     &proc_system::SPEC,
     &sys_figures::SPEC,
     &sysctl::SPEC,
-    &etc::SPEC,
-    &network::SPEC,
     &mounts::SPEC,
     &block_devices::SPEC,
     &processes::SPEC,
+    &time_sync::SPEC,
+    &etc::SPEC,
+    // T2: rates before the benchmark, which adds to them
+    &disk_rates::SPEC,
+    &systemd::SPEC,
+    &firewall::SPEC,
+    &dns::SPEC,
+    &urls::SPEC,
+    &commands::SPEC,
+    &disk_benchmark::SPEC,
+    &descriptors::SPEC,
+    &cgroups::SPEC,
 ];
