@@ -7,7 +7,7 @@ use crate::host::{disks, mounts};
 
 pub const SPEC: Spec = Spec {
     name: "block_devices",
-    doc: "Disks with queue settings, requests in flight, states, error and timeout counts; lsblk",
+    doc: "Disks with queue settings, requests in flight, states, error and timeout counts; lsblk.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 8 << 20,

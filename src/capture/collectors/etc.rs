@@ -56,7 +56,7 @@ const FILES: &[FileSpec] = &[
 
 pub const SPEC: Spec = Spec {
     name: "etc",
-    doc: "System configuration: names, file systems, limits, kernel parameters, boot, time, dump settings",
+    doc: "System configuration: names, file systems, limits, kernel parameters, boot, time, dump settings.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 4 << 20,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "journal",
-    doc: "The systemd journal of the last minutes, and that of the failing unit",
+    doc: "The systemd journal of the last minutes, and that of the failing unit.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 12 << 20,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "network",
-    doc: "Links with state and counters, addresses, routes of all tables, rules, neighbours",
+    doc: "Links with state and counters, addresses, routes of all tables, rules, neighbours.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 12 << 20,

@@ -53,7 +53,7 @@ const FILES: &[FileSpec] = &[
 
 pub const SPEC: Spec = Spec {
     name: "proc_system",
-    doc: "What the kernel says about the machine: boot line, CPUs, modules, partitions, network counters",
+    doc: "What the kernel says about the machine: boot line, CPUs, modules, partitions, network counters.",
     tier: Tier::T1,
     source: Source::Files(FILES),
     cap_bytes: 8 << 20,

@@ -5,7 +5,7 @@ use crate::host::sysctl::{Tree, lines, walk};
 
 pub const SPEC: Spec = Spec {
     name: "sysctl",
-    doc: "Kernel parameters (kernel, vm, fs, net): how hangs, panics, memory and sockets are tuned here",
+    doc: "Kernel parameters (kernel, vm, fs, net): how hangs, panics, memory and sockets are tuned here.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 6 << 20,

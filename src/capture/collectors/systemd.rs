@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "systemd",
-    doc: "States of all units, failed units, and status and properties of the unit that failed",
+    doc: "States of all units, failed units, and status and properties of the unit that failed.",
     tier: Tier::T2,
     source: Source::Run(run),
     cap_bytes: 12 << 20,
