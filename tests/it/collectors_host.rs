@@ -531,3 +531,102 @@ fn every_declaration_is_complete() {
     }
     assert!(registry::ALL.windows(2).all(|w| w[0].tier <= w[1].tier), "tiers are not in order");
 }
+
+/// Why a test that needs root and its tools does not run; printed, because silence would read as success.
+fn lacks(device: &str, tools: &[&str]) -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("not root".into());
+    }
+    if let Err(e) = std::fs::OpenOptions::new().read(true).write(true).open(device) {
+        return Some(format!("{device}: {e}"));
+    }
+    tools.iter().find(|t| lastgasp::sys::exec::find(t).is_none()).map(|t| format!("{t} is not installed"))
+}
+
+/// A FUSE file system whose server never answers: the real hang, in a mount namespace of its own.
+#[test]
+fn a_file_system_that_hangs_is_named_and_the_rest_is_asked() {
+    const INNER: &str = "LASTGASP_TEST_IN_NAMESPACE";
+    if std::env::var_os(INNER).is_none() {
+        if let Some(why) = lacks("/dev/fuse", &["unshare"]) {
+            eprintln!("SKIPPED: a hanging file system was not tried: {why}");
+            return;
+        }
+        let me = std::env::current_exe().expect("the test itself");
+        let out = std::process::Command::new("unshare")
+            .args(["--mount", "--propagation", "private"])
+            .arg(me)
+            .args([
+                "--exact",
+                "collectors_host::a_file_system_that_hangs_is_named_and_the_rest_is_asked",
+                "--nocapture",
+            ])
+            .env(INNER, "1")
+            .output()
+            .expect("unshare starts");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{}{said}", String::from_utf8_lossy(&out.stdout));
+        eprint!("{}", said.lines().filter(|l| l.starts_with("hung: ")).map(|l| format!("{l}\n")).collect::<String>());
+        return;
+    }
+    use nix::mount::{MsFlags, mount};
+    use std::os::fd::AsRawFd;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").expect("/dev/fuse");
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+    mount(Some("deaf"), dir.path(), Some("fuse"), MsFlags::empty(), Some(options.as_str())).expect("mount");
+    let began = clock::mono();
+    let got = run("mounts_df");
+    let took = clock::mono().since(began);
+    // Closing the server's end fails the request: the thread left behind returns, and the directory can go.
+    drop(server);
+    let _ = nix::mount::umount2(dir.path(), nix::mount::MntFlags::MNT_DETACH);
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let at = dir.path().to_string_lossy();
+    let hung = got.missing.iter().find(|m| m.what == at).unwrap_or_else(|| panic!("{:?}", got.missing));
+    eprintln!("hung: {hung:?} after {took:?}");
+    assert!(hung.why.contains("no answer in 30") && hung.why.contains("fuse"), "{hung:?}");
+    let df = words(&got.text("sos_commands/filesys/df_-al_-x_autofs"));
+    let row = |m: &str| df.iter().find(|w| w.last().is_some_and(|l| l == m)).expect("a row").clone();
+    assert_eq!(row(&at)[1..4], ["-", "-", "-"]);
+    assert!(row("/")[1].parse::<u64>().is_ok(), "the others were asked: {df:?}");
+    assert!(got.text("lastgasp/mounts.json").contains("not_answering"));
+}
+
+/// The benchmark on a real block device, beside `hdparm -t` where that is installed.
+#[test]
+fn a_loop_device_is_measured() {
+    use lastgasp::host::disk_bench::{Plan, Tally, measure};
+    if let Some(why) = lacks("/dev/loop-control", &["losetup"]) {
+        eprintln!("SKIPPED: no block device was measured: {why}");
+        return;
+    }
+    struct Loop(String);
+    impl Drop for Loop {
+        fn drop(&mut self) {
+            tool(&["losetup", "-d", &self.0]);
+        }
+    }
+    let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a file");
+    std::fs::write(file.path(), vec![5; 64 << 20]).expect("write");
+    let path = file.path().to_str().expect("UTF-8").to_owned();
+    let device = tool(&["losetup", "--find", "--show", "--direct-io=on", "--read-only", &path]).unwrap_or_default();
+    if !device.starts_with("/dev/loop") {
+        eprintln!("SKIPPED: losetup attached nothing");
+        return;
+    }
+    let device = Loop(device.trim().to_owned());
+    let mut tally = Tally::default();
+    measure(Path::new(&device.0), &Plan::default(), &mut |s| {
+        tally.add(s);
+        true
+    });
+    assert_eq!(tally.failed, None);
+    let f = tally.figures();
+    assert_eq!(tally.size_bytes, Some(64 << 20));
+    assert!(f.sequential_bytes_per_s.is_some_and(|r| r > 0.0) && f.random.is_some_and(|r| r.reads > 0), "{f:?}");
+    eprintln!("{}: {}", device.0, f.text());
+    if let Some(theirs) = tool(&["hdparm", "-t", "--direct", &device.0]) {
+        eprintln!("hdparm: {}", theirs.trim());
+    }
+}
