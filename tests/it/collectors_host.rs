@@ -1,5 +1,6 @@
 //! Collectors of files, network, disks, logs and helpers: on made-up roots, and for real on this machine.
 
+use lastgasp::capture::context::Shared;
 use lastgasp::capture::sink::{Delivery, Item};
 use lastgasp::capture::{CollectError, Context, Sink, Source, Spec, files, registry};
 use lastgasp::config::Config;
@@ -63,17 +64,17 @@ fn incident() -> Incident {
 }
 
 fn run_with(spec: &Spec, root: Root, config: Config) -> Run {
-    run_about(spec, root, config, incident())
+    run_about(spec, root, config, incident(), Arc::default())
 }
 
-fn run_about(spec: &Spec, root: Root, config: Config, about: Incident) -> Run {
+fn run_about(spec: &Spec, root: Root, config: Config, about: Incident, shared: Arc<Shared>) -> Run {
     let ctx = Context {
         root,
         config: Arc::new(config),
         incident: Arc::new(about),
         deadline: Deadline::after(clock::mono(), Duration::from_secs(60)),
         cancelled: Arc::default(),
-        shared: Arc::default(),
+        shared,
     };
     let (to, from) = std::sync::mpsc::sync_channel(16);
     // The archive writer's place: takes deliveries while the collector runs.
@@ -350,6 +351,18 @@ fn the_benchmark_measures_or_says_why_not() {
         Ok(()) => assert!(got.text("lastgasp/disk_benchmark.txt").contains("MB/s sequential")),
         Err(other) => panic!("{other:?}"),
     }
+    let shared = Shared::default();
+    let all = lastgasp::host::disks::names(&Root::real()).unwrap_or_default();
+    shared.suspect_disks.lock().expect("nobody panicked").extend(all);
+    let got = run_about(spec("disk_benchmark"), Root::real(), Config::default(), incident(), Arc::new(shared));
+    match &got.result {
+        Err(CollectError::Skipped(why)) => eprintln!("SKIPPED: {why}"),
+        other => {
+            assert!(matches!(other, Err(CollectError::Failed { .. })), "{other:?}");
+            let text = got.text("lastgasp/disk_benchmark.txt");
+            assert!(text.lines().all(|l| l.contains("the incident names this disk")), "{text}");
+        }
+    }
     let mut off = Config::default();
     off.capture.disk_benchmark = false;
     let got = run_with(spec("disk_benchmark"), Root::real(), off);
@@ -401,7 +414,7 @@ fn logs_are_tailed_once_each_whoever_named_them() {
         text: Vec::new(),
     };
     about.trigger = Trigger::Event(Box::new(trigger));
-    let got = run_about(spec("logs"), Root::at(dir.path()), config, about);
+    let got = run_about(spec("logs"), Root::at(dir.path()), config, about, Arc::default());
     assert!(got.result.is_ok(), "{:?}", got.result);
     let mut names: Vec<&str> = got.items.iter().map(|i| i.path.as_str()).collect();
     names.sort_unstable();
@@ -578,6 +591,7 @@ fn a_file_system_that_hangs_is_named_and_the_rest_is_asked() {
     let began = clock::mono();
     let got = run("mounts_df");
     let took = clock::mono().since(began);
+    a_disk_that_hangs_is_given_up(dir.path());
     // Closing the server's end fails the request: the thread left behind returns, and the directory can go.
     drop(server);
     let _ = nix::mount::umount2(dir.path(), nix::mount::MntFlags::MNT_DETACH);
@@ -591,6 +605,25 @@ fn a_file_system_that_hangs_is_named_and_the_rest_is_asked() {
     assert_eq!(row(&at)[1..4], ["-", "-", "-"]);
     assert!(row("/")[1].parse::<u64>().is_ok(), "the others were asked: {df:?}");
     assert!(got.text("lastgasp/mounts.json").contains("not_answering"));
+}
+
+/// A made-up disk whose node lies on the file system that never answers.
+fn a_disk_that_hangs_is_given_up(deaf: &Path) {
+    use nix::mount::{MsFlags, mount};
+    for over in ["/sys/block", "/dev"] {
+        mount(Some("tmpfs"), over, Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("a tmpfs in the namespace");
+    }
+    std::fs::create_dir_all("/sys/block/hung0").expect("mkdir");
+    std::os::unix::fs::symlink("../nowhere", "/sys/block/hung0/device").expect("symlink");
+    std::os::unix::fs::symlink(deaf.join("disk"), "/dev/hung0").expect("symlink");
+    let began = clock::mono();
+    let got = run("disk_benchmark");
+    let took = clock::mono().since(began);
+    assert!(matches!(got.result, Err(CollectError::Failed { .. })), "{:?}", got.result);
+    let text = got.text("lastgasp/disk_benchmark.txt");
+    assert!(text.starts_with("hung0: gave up, a read did not return: no answer in 20"), "{text}");
+    assert!(text.contains("held in "), "{text}");
+    eprintln!("hung: {} after {took:?}", text.trim());
 }
 
 /// The benchmark on a real block device, beside `hdparm -t` where that is installed.
@@ -628,5 +661,44 @@ fn a_loop_device_is_measured() {
     eprintln!("{}: {}", device.0, f.text());
     if let Some(theirs) = tool(&["hdparm", "-t", "--direct", &device.0]) {
         eprintln!("hdparm: {}", theirs.trim());
+    }
+}
+
+mod any_bytes {
+    use lastgasp::capture::{files, mangle};
+    use lastgasp::host::{diskstats, mounts, sysctl};
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever a table holds, reading it ends and does not panic.
+        #[test]
+        fn tables_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
+            let (mounts, _) = mounts::parse(&bytes);
+            let rows: Vec<_> = mounts.iter().map(|mount| mounts::Row { mount, space: None }).collect();
+            let _ = (mounts::mount_text(&mounts), mounts::df_blocks(&rows), mounts::df_inodes(&rows));
+            let _ = diskstats::parse(&bytes);
+            let mut out = Vec::new();
+            sysctl::lines("/proc/sys/kernel/x", &bytes, &mut out);
+        }
+
+        /// The same with the separators that the parsers look for.
+        #[test]
+        fn tables_with_their_own_separators_are_survived(text in "[0-9:/ \\\\a,.\n-]{0,400}") {
+            let _ = mounts::parse(text.as_bytes());
+            let _ = diskstats::parse(text.as_bytes());
+        }
+
+        #[test]
+        fn patterns_end(pattern in "[a*?\\[\\]!-]{0,24}", name in "[ab.\\[-]{0,24}") {
+            let _ = files::matches(pattern.as_bytes(), name.as_bytes());
+            prop_assert!(files::matches(b"*", name.as_bytes()) || name.starts_with('.'));
+        }
+
+        /// An entry name is one component and leads nowhere else.
+        #[test]
+        fn names_stay_where_they_are(text in any::<String>()) {
+            let name = mangle::plain(&text);
+            prop_assert!(!name.is_empty() && !name.contains('/') && name != ".." && name != "." && name.len() <= 255);
+        }
     }
 }
