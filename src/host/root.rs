@@ -91,14 +91,14 @@ impl Root {
         Ok((names, false))
     }
 
-    /// What stands at a path, symlinks not followed.
-    pub fn metadata(&self, absolute: impl AsRef<Path>) -> io::Result<std::fs::Metadata> {
-        std::fs::symlink_metadata(self.path(absolute))
-    }
-
     /// Where a symlink points, unresolved.
     pub fn read_link(&self, absolute: impl AsRef<Path>) -> io::Result<PathBuf> {
         std::fs::read_link(self.path(absolute))
+    }
+
+    /// What stands at a path, symlinks not followed.
+    pub fn metadata(&self, absolute: impl AsRef<Path>) -> io::Result<std::fs::Metadata> {
+        std::fs::symlink_metadata(self.path(absolute))
     }
 
     fn open(&self, absolute: &Path) -> io::Result<File> {
