@@ -183,7 +183,7 @@ pub fn is_device(path: &[u8]) -> bool {
         && ![&b"/dev/shm/"[..], b"/dev/mqueue/", b"/dev/hugepages/"].iter().any(|d| path.starts_with(d))
 }
 
-/// `pos:	0`, `flags:	0100002` (octal), `mnt_id:	29`, `ino:	1234` (Linux 5.14 and later).
+/// `pos: 0`, `flags: 0100002` (octal), `mnt_id: 29`, `ino: 1234` (Linux 5.14 and later), tabs between.
 pub fn parse_fdinfo(text: &[u8]) -> (u8, Place) {
     const O_DIRECTORY: u64 = 0o200_000;
     let mut place = Place::default();

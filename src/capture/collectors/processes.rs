@@ -94,12 +94,11 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     if swept.skipped > 0 {
         sink.missing(format!("command lines of {} processes", swept.skipped), "out of time, or too many readers hang");
     }
-    let denied = |f: &dyn Fn(&(&Item, Option<Late>)) -> bool| details.values().filter(|d| f(d)).count();
-    let links = denied(&|d| d.0.early.get().is_some_and(|e| e.denied));
+    let links = details.values().filter(|d| d.0.early.get().is_some_and(|e| e.denied)).count();
     if links > 0 {
         sink.missing(format!("program, directory and I/O of {links} processes of other users"), "needs CAP_SYS_PTRACE");
     }
-    let environs = denied(&|d| d.1.as_ref().is_some_and(|l| l.denied));
+    let environs = details.values().filter(|d| d.1.as_ref().is_some_and(|l| l.denied)).count();
     if environs > 0 {
         sink.missing(format!("environment names of {environs} processes of other users"), "needs CAP_SYS_PTRACE");
     }
