@@ -143,9 +143,12 @@ impl Scanner {
                 break;
             }
             let name = Name::number(*n);
-            // Closed since the listing: no descriptor any more.
-            if fd_dir.read_link(name.as_cstr(), buf, LINK_CAP).is_err() {
-                continue;
+            match fd_dir.read_link(name.as_cstr(), buf, LINK_CAP) {
+                Ok(()) => {}
+                // CAP_DAC_READ_SEARCH lists the directory, but the links want ptrace rights.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Seen::Denied,
+                // Closed since the listing: no descriptor any more.
+                Err(_) => continue,
             }
             let target = Target::parse(buf);
             let (mode, place) = self.more(&dir, &fd_dir, &target, *n, buf);
