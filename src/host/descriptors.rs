@@ -117,7 +117,8 @@ impl Scanner {
         })
     }
 
-    pub fn look(&self, scratch: &mut Scratch, pid: i32) -> Seen {
+    /// All about one process; `alive` is called now and then.
+    pub fn look(&self, scratch: &mut Scratch, pid: i32, alive: &dyn Fn()) -> Seen {
         let Scratch { buf, numbers } = scratch;
         let Ok(dir) = self.proc.open_dir(Name::number(pid.unsigned_abs().into()).as_cstr()) else { return Seen::Gone };
         let fd_dir = match dir.open_dir(c"fd") {
@@ -137,7 +138,10 @@ impl Scanner {
             }
         }
         open.fds.reserve_exact(numbers.len());
-        for n in numbers.iter() {
+        for (i, n) in numbers.iter().enumerate() {
+            if i % 64 == 0 {
+                alive();
+            }
             if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |l| l.checked_sub(1)).is_err() {
                 open.more = true;
                 break;
@@ -267,7 +271,7 @@ mod tests {
         std::io::Read::read_exact(&mut file, &mut [0; 4]).expect("read");
         std::fs::remove_file(&path).expect("remove");
         let scanner = Scanner::new(&Root::real()).expect("/proc");
-        let Seen::Open(open) = scanner.look(&mut Scratch::default(), std::process::id() as i32) else {
+        let Seen::Open(open) = scanner.look(&mut Scratch::default(), std::process::id() as i32, &|| ()) else {
             panic!("our own are readable")
         };
         let fd = open.fds.iter().find(|f| f.target.is_deleted()).expect("the removed file");

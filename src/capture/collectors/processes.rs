@@ -75,7 +75,8 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let user_space = table.processes.iter().filter(|p| !p.stat.is_kernel_thread());
     let items: Vec<Item> = user_space.map(|p| Item { pid: p.stat.pid, early: OnceLock::new() }).collect();
     let items = Arc::new(items);
-    let swept = PER_PROCESS.sweep(Arc::clone(&items), ctx.deadline, Vec::new, move |buf, item| look(&proc, buf, item));
+    let swept =
+        PER_PROCESS.sweep(Arc::clone(&items), ctx.deadline, Vec::new, move |buf, item, _| look(&proc, buf, item));
 
     let mut details: BTreeMap<i32, (&Item, Option<Late>)> =
         items.iter().zip(swept.results).map(|(item, late)| (item.pid, (item, late))).collect();
