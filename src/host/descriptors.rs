@@ -117,7 +117,8 @@ impl Scanner {
         })
     }
 
-    pub fn look(&self, scratch: &mut Scratch, pid: i32) -> Seen {
+    /// All about one process; `alive` is called now and then.
+    pub fn look(&self, scratch: &mut Scratch, pid: i32, alive: &dyn Fn()) -> Seen {
         let Scratch { buf, numbers } = scratch;
         let Ok(dir) = self.proc.open_dir(Name::number(pid.unsigned_abs().into()).as_cstr()) else { return Seen::Gone };
         let fd_dir = match dir.open_dir(c"fd") {
@@ -137,15 +138,21 @@ impl Scanner {
             }
         }
         open.fds.reserve_exact(numbers.len());
-        for n in numbers.iter() {
+        for (i, n) in numbers.iter().enumerate() {
+            if i % 64 == 0 {
+                alive();
+            }
             if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |l| l.checked_sub(1)).is_err() {
                 open.more = true;
                 break;
             }
             let name = Name::number(*n);
-            // Closed since the listing: no descriptor any more.
-            if fd_dir.read_link(name.as_cstr(), buf, LINK_CAP).is_err() {
-                continue;
+            match fd_dir.read_link(name.as_cstr(), buf, LINK_CAP) {
+                Ok(()) => {}
+                // CAP_DAC_READ_SEARCH lists the directory, but the links want ptrace rights.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Seen::Denied,
+                // Closed since the listing: no descriptor any more.
+                Err(_) => continue,
             }
             let target = Target::parse(buf);
             let (mode, place) = self.more(&dir, &fd_dir, &target, *n, buf);
@@ -183,7 +190,7 @@ pub fn is_device(path: &[u8]) -> bool {
         && ![&b"/dev/shm/"[..], b"/dev/mqueue/", b"/dev/hugepages/"].iter().any(|d| path.starts_with(d))
 }
 
-/// `pos:	0`, `flags:	0100002` (octal), `mnt_id:	29`, `ino:	1234` (Linux 5.14 and later).
+/// `pos: 0`, `flags: 0100002` (octal), `mnt_id: 29`, `ino: 1234` (Linux 5.14 and later), tabs between.
 pub fn parse_fdinfo(text: &[u8]) -> (u8, Place) {
     const O_DIRECTORY: u64 = 0o200_000;
     let mut place = Place::default();
@@ -264,7 +271,7 @@ mod tests {
         std::io::Read::read_exact(&mut file, &mut [0; 4]).expect("read");
         std::fs::remove_file(&path).expect("remove");
         let scanner = Scanner::new(&Root::real()).expect("/proc");
-        let Seen::Open(open) = scanner.look(&mut Scratch::default(), std::process::id() as i32) else {
+        let Seen::Open(open) = scanner.look(&mut Scratch::default(), std::process::id() as i32, &|| ()) else {
             panic!("our own are readable")
         };
         let fd = open.fds.iter().find(|f| f.target.is_deleted()).expect("the removed file");

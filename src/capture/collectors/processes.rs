@@ -75,7 +75,8 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let user_space = table.processes.iter().filter(|p| !p.stat.is_kernel_thread());
     let items: Vec<Item> = user_space.map(|p| Item { pid: p.stat.pid, early: OnceLock::new() }).collect();
     let items = Arc::new(items);
-    let swept = PER_PROCESS.sweep(Arc::clone(&items), ctx.deadline, Vec::new, move |buf, item| look(&proc, buf, item));
+    let swept =
+        PER_PROCESS.sweep(Arc::clone(&items), ctx.deadline, Vec::new, move |buf, item, _| look(&proc, buf, item));
 
     let mut details: BTreeMap<i32, (&Item, Option<Late>)> =
         items.iter().zip(swept.results).map(|(item, late)| (item.pid, (item, late))).collect();
@@ -94,12 +95,11 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     if swept.skipped > 0 {
         sink.missing(format!("command lines of {} processes", swept.skipped), "out of time, or too many readers hang");
     }
-    let denied = |f: &dyn Fn(&(&Item, Option<Late>)) -> bool| details.values().filter(|d| f(d)).count();
-    let links = denied(&|d| d.0.early.get().is_some_and(|e| e.denied));
+    let links = details.values().filter(|d| d.0.early.get().is_some_and(|e| e.denied)).count();
     if links > 0 {
         sink.missing(format!("program, directory and I/O of {links} processes of other users"), "needs CAP_SYS_PTRACE");
     }
-    let environs = denied(&|d| d.1.as_ref().is_some_and(|l| l.denied));
+    let environs = details.values().filter(|d| d.1.as_ref().is_some_and(|l| l.denied)).count();
     if environs > 0 {
         sink.missing(format!("environment names of {environs} processes of other users"), "needs CAP_SYS_PTRACE");
     }
