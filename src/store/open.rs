@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// linux/magic.h; nix knows the one of tmpfs only.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+/// Followed by a process id.
+pub(crate) const WRITE_TEST: &str = ".write-test-";
 /// A store must be able to take at least this much, once its reserve is given up.
 const PROBE_BYTES: usize = 64 * 1024;
 
@@ -189,7 +191,7 @@ fn free_bytes(dir: &Path) -> Option<u64> {
 
 /// Writes some blocks for real: a quota, a read-only remount and a failing disk show only then.
 fn write_test(dir: &Path) -> io::Result<()> {
-    let path = dir.join(format!(".write-test-{}", std::process::id()));
+    let path = dir.join(format!("{WRITE_TEST}{}", std::process::id()));
     // Left by a process of the same id that died in between.
     let _ = std::fs::remove_file(&path);
     let mut options = OpenOptions::new();

@@ -8,8 +8,6 @@ use lastgasp::store::{self, Error, Limits, PartialFate, Pending, Store};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-const CAP: u64 = 1 << 30;
-
 fn temp() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let store = Store::open(dir.path().join("deep/store")).expect("open");
@@ -57,7 +55,7 @@ fn a_snapshot_is_seen_whole_or_not_at_all_and_by_its_owner_only() {
     let path = pending.publish().expect("publish");
     assert_eq!(path, store.dir().join("web-01-20261123T005500Z-hung_task-ab12cd34.tar.zst"));
     assert_eq!(mode(&path), 0o600);
-    assert!(Reader::open(&path).expect("open").verify(CAP).ok);
+    assert!(Reader::open(&path).expect("open").verify().ok);
     let list = store.list().expect("list");
     assert_eq!((list.len(), list[0].id.0.as_str(), list[0].at, list[0].partial), (1, "ab12cd34", T, false));
     assert_eq!(list[0].bytes, path.metadata().expect("metadata").len());
@@ -116,7 +114,7 @@ fn an_interrupted_capture_is_salvaged_once_its_writer_is_gone() {
     assert!(!partial.exists());
     assert_eq!(mode(path), 0o600);
     let r = Reader::open(path).expect("open");
-    let report = r.verify(CAP);
+    let report = r.verify();
     assert!(report.ok, "{:?}", report.problems);
     assert!(report.salvaged.expect("says so").contains("interrupted"));
     assert_eq!(what.entries as usize, contents().len() + 1);
@@ -310,7 +308,7 @@ fn a_killed_capture_is_salvaged_by_the_next_start() {
     let [PartialFate::Salvaged { path, what }] = &results.iter().map(|r| r.fate.clone()).collect::<Vec<_>>()[..] else {
         panic!("{results:?}")
     };
-    assert!(Reader::open(path).expect("open").verify(CAP).ok);
+    assert!(Reader::open(path).expect("open").verify().ok);
     // What was synced or flushed is there: the entries after the last flush were not out yet.
     assert!(what.entries as usize >= 1 + contents().len() - 1, "{what:?}");
 }
@@ -358,7 +356,7 @@ fn a_full_disk_costs_the_reserve_and_not_the_snapshot() {
         write_entries(&mut w, &incident).expect("the reserve makes room");
         w.finish(keeping::head(incident.clone())).expect("finish");
         let path = pending.publish().expect("publish");
-        assert!(Reader::open(&path).expect("open").verify(CAP).ok);
+        assert!(Reader::open(&path).expect("open").verify().ok);
         assert!(!dir.join("reserve").exists());
         // Once more, with nothing left to give up: an error, and what was written is salvaged later.
         fill(dir, "more");
@@ -397,4 +395,19 @@ fn a_disk_that_went_read_only_is_passed_over_and_still_read() {
         assert_eq!(store.dir(), elsewhere.path());
         assert!(notices[0].contains("Read-only file system"), "{notices:?}");
     });
+}
+
+#[test]
+fn litter_of_dead_processes_is_swept_but_only_when_it_is_old() {
+    let (_dir, store) = temp();
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let newborn = "web-01-20261123T005500Z-oops-aaaaaaaa.tar.zst.partial.new";
+    for (name, is_old) in [(newborn, true), (".write-test-1", true), (".write-test-2", false), ("notes.new", true)] {
+        let f = std::fs::File::create(store.dir().join(name)).expect("create");
+        if is_old {
+            f.set_modified(old).expect("touch");
+        }
+    }
+    assert!(store.salvage_partials().expect("salvage").is_empty());
+    assert_eq!(names(store.dir()), [".write-test-2", "notes.new", "reserve"]);
 }
