@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 const INCIDENT_MAX: u64 = 32 << 20;
 const MANIFEST_MAX: u64 = 128 << 20;
 /// Most bytes unpacked while looking for one entry.
-pub(crate) const SEARCH_MAX: u64 = 64 << 30;
+const SEARCH_MAX: u64 = 64 << 30;
 /// Most problems that are listed one by one.
 const PROBLEMS_MAX: usize = 100;
 

@@ -2,7 +2,7 @@
 //! against size and sha256 in the manifest, nothing missing, nothing extra.
 
 use crate::archive::frames;
-use crate::archive::reader::{Problem, Problems, Reader, SEARCH_MAX, digest};
+use crate::archive::reader::{Problem, Problems, Reader, digest};
 use crate::archive::tarwalk::What;
 use crate::archive::{INCIDENT_ENTRY, MANIFEST_ENTRY};
 use crate::model::Incident;
@@ -28,13 +28,8 @@ pub struct VerifyReport {
 }
 
 impl Reader {
-    /// Unpacks everything (to nowhere) and compares; at most 64 GiB, far above any snapshot of ours.
-    pub fn verify(&self) -> VerifyReport {
-        self.verify_within(SEARCH_MAX)
-    }
-
-    /// As [`Reader::verify`], unpacking at most `limit` bytes.
-    pub fn verify_within(&self, limit: u64) -> VerifyReport {
+    /// Unpacks everything (to nowhere) and compares. At most `limit` bytes are unpacked.
+    pub fn verify(&self, limit: u64) -> VerifyReport {
         let mut problems = Problems::default();
         if let Some(p) = self.cut() {
             problems.add(p.place, p.why);

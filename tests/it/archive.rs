@@ -52,7 +52,7 @@ fn what_is_written_reads_back() {
     assert!(matches!(r.read("proc/none", CAP), Err(Error::NoEntry { .. })));
     assert!(matches!(r.read("proc/meminfo", 10), Err(Error::TooLarge { size: 700, cap: 10, .. })));
     assert!(r.read("manifest.json", CAP).is_ok());
-    let report = r.verify();
+    let report = r.verify(CAP);
     assert!(report.ok, "{:?}", report.problems);
     assert_eq!((report.readable, report.expected), (10, Some(10)));
 }
@@ -109,7 +109,7 @@ fn a_cut_anywhere_costs_only_the_frame_it_hits() {
             Err(e) => panic!("cut at {cut}: {e}"),
             Ok(salvaged) => {
                 let r = Reader::open(&saved).expect("open");
-                let report = r.verify();
+                let report = r.verify(CAP);
                 assert!(report.ok, "cut at {cut}: {:?}", report.problems);
                 assert!(report.salvaged.is_some_and(|s| s.contains("cut by a test")));
                 let got: Vec<String> = r.entries().into_iter().map(|e| e.path).collect();
@@ -128,7 +128,7 @@ fn a_cut_anywhere_costs_only_the_frame_it_hits() {
                 }
                 // The cut file itself is also read as far as it goes, and said to be cut.
                 let r = Reader::open(&part).expect("open");
-                let report = r.verify();
+                let report = r.verify(CAP);
                 assert!(!report.ok && report.readable >= want.len() as u64, "cut at {cut}: {:?}", report.problems);
                 assert!(r.entries().len() >= want.len());
             }
@@ -174,7 +174,7 @@ fn tar_lists_what_was_salvaged_in_the_middle_of_an_entry() {
     let mut out = File::options().read(true).write(true).create_new(true).open(&saved).expect("open");
     let done = archive::salvage(&part, &mut out, "killed").expect("salvage");
     let r = Reader::open(&saved).expect("open");
-    assert!(r.verify().ok);
+    assert!(r.verify(CAP).ok);
     // Of three logs of 300,000 bytes the blocks of the first two were out already.
     assert_eq!(done.entries as usize, contents().len() + 3, "{}", done.note);
     assert_eq!(r.read("var/log/kern.log.1", CAP).expect("read"), noise(1, 300_000));
@@ -197,7 +197,7 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
 /// Opens and checks a damaged copy: no panic, and whatever is said to be right is right.
 fn judge(path: &Path) {
     let Ok(r) = Reader::open(path) else { return };
-    let report = r.verify();
+    let report = r.verify(CAP);
     let _ = (r.incident(), r.manifest(), r.cut());
     for (path, content) in contents() {
         if let Ok(got) = r.read(&path, CAP) {
@@ -225,7 +225,7 @@ fn a_flipped_bit_is_found_wherever_it_is() {
         if i % 16 == 0 {
             judge(&damaged);
         }
-        if Reader::open(&damaged).is_ok_and(|r| r.verify().ok) {
+        if Reader::open(&damaged).is_ok_and(|r| r.verify(CAP).ok) {
             // Some bits of zstd's headers and entropy tables have no meaning; content never differs.
             assert_eq!(zstd::decode_all(&copy[..]).ok().as_ref(), Some(&plain), "byte {i} of {}", bytes.len());
             harmless += 1;
@@ -258,7 +258,7 @@ proptest! {
         let saved = dir.path().join("saved");
         let mut out = File::create(&saved).expect("create");
         if archive::salvage(&damaged, &mut out, "why").is_ok() {
-            let report = Reader::open(&saved).expect("open").verify();
+            let report = Reader::open(&saved).expect("open").verify(CAP);
             prop_assert!(report.ok, "{:?}", report.problems);
         }
         if let Ok(r) = Reader::open(&damaged) {
@@ -321,7 +321,7 @@ fn a_foreign_archive_is_shown_and_unpacked_as_far_as_it_goes() {
     let r = Reader::open(&path).expect("open");
     assert_eq!((r.top_dir(), r.entries().len()), (None, 20));
     assert_eq!(r.read("sosreport-h/proc/7", CAP).expect("read"), noise(7, 5000));
-    let report = r.verify();
+    let report = r.verify(CAP);
     assert!(!report.ok && report.readable == 20 && report.problems[0].why.contains("not made by lastgasp"));
     let done = r.extract(&dir.path().join("out"), &|_| true, CAP).expect("extract");
     assert_eq!((done.files, done.refused.len(), done.damaged.len()), (20, 0, 0));
@@ -335,7 +335,7 @@ fn a_foreign_archive_is_shown_and_unpacked_as_far_as_it_goes() {
     std::fs::write(&path, &bytes[..half]).expect("write");
     // Noise is stored in blocks of 128 KiB: the first of it is not whole, so nothing may be readable.
     let r = Reader::open(&path).expect("open");
-    assert!(!r.verify().ok);
+    assert!(!r.verify(CAP).ok);
 }
 
 /// One raw entry, with a name that no decent tar would write.
@@ -424,7 +424,7 @@ fn bombs_are_not_let_off() {
     assert!(done.bytes <= 4 << 20 && done.damaged.iter().any(|p| p.why.contains("limit")), "{:?}", done.damaged);
     assert_eq!(done.files, 2, "the small one, and the start of the big one");
     assert!(matches!(r.read("big", 1 << 20), Err(Error::TooLarge { .. })));
-    assert!(!r.verify_within(4 << 20).ok);
+    assert!(!r.verify(4 << 20).ok);
 }
 
 /// A disk with room for so many bytes.
@@ -474,11 +474,11 @@ fn a_full_disk_at_any_byte_ends_in_an_error_and_a_salvageable_file() {
         let done = w.finish(keeping::head(incident.clone()));
         std::fs::write(&part, &disk.kept).expect("write");
         if done.is_ok() {
-            assert!(Reader::open(&part).expect("open").verify().ok);
+            assert!(Reader::open(&part).expect("open").verify(CAP).ok);
             break;
         }
         if let Ok(r) = Reader::open(&part) {
-            assert!(!r.verify().ok);
+            assert!(!r.verify(CAP).ok);
         }
         room += 17;
     }
@@ -497,7 +497,7 @@ fn names_and_caps_are_kept_in_bounds() {
     }
     w.finish(keeping::head(incident)).expect("finish");
     let r = Reader::open(&path).expect("open");
-    assert!(r.verify().ok, "{:?}", r.verify().problems);
+    assert!(r.verify(CAP).ok, "{:?}", r.verify(CAP).problems);
     let names: Vec<String> = r.entries().into_iter().map(|e| e.path).collect();
     let want = [
         "incident.json",

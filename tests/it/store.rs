@@ -8,6 +8,8 @@ use lastgasp::store::{self, Error, Limits, PartialFate, Pending, Store};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+const CAP: u64 = 1 << 30;
+
 fn temp() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let store = Store::open(dir.path().join("deep/store")).expect("open");
@@ -55,7 +57,7 @@ fn a_snapshot_is_seen_whole_or_not_at_all_and_by_its_owner_only() {
     let path = pending.publish().expect("publish");
     assert_eq!(path, store.dir().join("web-01-20261123T005500Z-hung_task-ab12cd34.tar.zst"));
     assert_eq!(mode(&path), 0o600);
-    assert!(Reader::open(&path).expect("open").verify().ok);
+    assert!(Reader::open(&path).expect("open").verify(CAP).ok);
     let list = store.list().expect("list");
     assert_eq!((list.len(), list[0].id.0.as_str(), list[0].at, list[0].partial), (1, "ab12cd34", T, false));
     assert_eq!(list[0].bytes, path.metadata().expect("metadata").len());
@@ -114,7 +116,7 @@ fn an_interrupted_capture_is_salvaged_once_its_writer_is_gone() {
     assert!(!partial.exists());
     assert_eq!(mode(path), 0o600);
     let r = Reader::open(path).expect("open");
-    let report = r.verify();
+    let report = r.verify(CAP);
     assert!(report.ok, "{:?}", report.problems);
     assert!(report.salvaged.expect("says so").contains("interrupted"));
     assert_eq!(what.entries as usize, contents().len() + 1);
@@ -308,7 +310,7 @@ fn a_killed_capture_is_salvaged_by_the_next_start() {
     let [PartialFate::Salvaged { path, what }] = &results.iter().map(|r| r.fate.clone()).collect::<Vec<_>>()[..] else {
         panic!("{results:?}")
     };
-    assert!(Reader::open(path).expect("open").verify().ok);
+    assert!(Reader::open(path).expect("open").verify(CAP).ok);
     // What was synced or flushed is there: the entries after the last flush were not out yet.
     assert!(what.entries as usize >= 1 + contents().len() - 1, "{what:?}");
 }
@@ -356,7 +358,7 @@ fn a_full_disk_costs_the_reserve_and_not_the_snapshot() {
         write_entries(&mut w, &incident).expect("the reserve makes room");
         w.finish(keeping::head(incident.clone())).expect("finish");
         let path = pending.publish().expect("publish");
-        assert!(Reader::open(&path).expect("open").verify().ok);
+        assert!(Reader::open(&path).expect("open").verify(CAP).ok);
         assert!(!dir.join("reserve").exists());
         // Once more, with nothing left to give up: an error, and what was written is salvaged later.
         fill(dir, "more");
