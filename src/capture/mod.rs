@@ -3,9 +3,21 @@
 
 pub mod collectors;
 pub mod context;
+pub mod files;
+pub mod guard;
+pub mod guarded;
+pub mod helper;
+pub mod mangle;
+pub mod pool;
+pub mod protocol;
 pub mod registry;
+pub mod schedule;
 pub mod sink;
 pub mod spec;
+pub mod stuck;
+pub mod subject;
+pub mod take;
+pub mod worker;
 
 pub use context::Context;
 pub use sink::{Sink, Stop};

@@ -1,6 +1,7 @@
 //! Where a collector puts its entries: capped, and on their way to the archive at once, so that
 //! what a collector delivered before it hung is kept.
 
+use crate::capture::CollectError;
 use crate::model::{Missing, Wall};
 use crate::sys::clock;
 use std::sync::mpsc::SyncSender;
@@ -32,8 +33,20 @@ pub struct Item {
 /// What flows from collectors to the archive writer. `collector` is the index in the plan.
 #[derive(Debug)]
 pub enum Delivery {
-    Item { collector: usize, item: Item },
-    Missing { collector: usize, missing: Missing },
+    Item {
+        collector: usize,
+        item: Item,
+    },
+    Missing {
+        collector: usize,
+        missing: Missing,
+    },
+    /// The last of a collector: how it ended, and which of its entries were cut.
+    Done {
+        collector: usize,
+        result: Result<(), CollectError>,
+        truncated: Vec<String>,
+    },
 }
 
 pub struct Sink {
@@ -88,6 +101,12 @@ impl Sink {
         };
         // A closed channel means that nobody records any more; there is nobody left to tell.
         let _ = self.to.send(Delivery::Missing { collector: self.collector, missing });
+    }
+
+    /// Says that the collector has ended; for the supervisor's thread, not for collectors.
+    pub fn done(self, result: Result<(), CollectError>) {
+        // A closed channel: given up long ago.
+        let _ = self.to.send(Delivery::Done { collector: self.collector, result, truncated: self.truncated });
     }
 
     /// Bytes that still fit.

@@ -1,7 +1,7 @@
 //! `lastgasp extract`: unpack a snapshot, or some of its entries.
 
 use crate::archive::Reader;
-use crate::cli::common::{say_none, target};
+use crate::cli::target::{say_none, target};
 use crate::cli::{Exit, Format, Global};
 use crate::report;
 use anyhow::{Result, bail};

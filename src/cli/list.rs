@@ -1,6 +1,6 @@
 //! `lastgasp list`: the snapshots in the store, newest first.
 
-use crate::cli::common::{say_none, stores_of};
+use crate::cli::target::{say_none, stores_of};
 use crate::cli::{Exit, Format, Global};
 use crate::report;
 use crate::sys::clock;

@@ -1,6 +1,6 @@
 //! `lastgasp pin`: keep a snapshot whatever the limits say; or no longer.
 
-use crate::cli::common::target;
+use crate::cli::target::target;
 use crate::cli::{Exit, Format, Global};
 use crate::report;
 use anyhow::{Result, bail};

@@ -1,6 +1,6 @@
 //! `lastgasp prune`: apply the store's limits now.
 
-use crate::cli::common::stores_of;
+use crate::cli::target::stores_of;
 use crate::cli::{Exit, Format, Global};
 use crate::report;
 use crate::sys::clock;

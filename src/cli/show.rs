@@ -1,7 +1,7 @@
 //! `lastgasp show`: what a snapshot says; or one of its entries.
 
 use crate::archive::{self, Reader};
-use crate::cli::common::{say_none, target};
+use crate::cli::target::{say_none, target};
 use crate::cli::{Exit, Format, Global};
 use crate::report::{self, Page, SafeWriter};
 use anyhow::Result;

@@ -1,7 +1,7 @@
 //! `lastgasp verify`: check snapshots against their own checksums.
 
 use crate::archive::{Error, Reader};
-use crate::cli::common::{say_none, stores_of, target};
+use crate::cli::target::{say_none, stores_of, target};
 use crate::cli::{Exit, Format, Global};
 use crate::report::{self, Checked};
 use anyhow::Result;

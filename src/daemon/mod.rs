@@ -1,1 +1,16 @@
-//! (being built)
+//! `watch`: start-up in order, the processes, and the loop that fits one screen.
+//!
+//! The core is one thread around one epoll: kernel log, messages of its children, control socket,
+//! signals. It touches no file system once the loop runs; whatever may block is a child.
+
+mod children;
+pub mod control;
+mod core;
+mod drills;
+pub mod keep;
+mod poller;
+mod start;
+pub mod status;
+mod workers;
+
+pub use start::{Setup, StartError, limits, run};

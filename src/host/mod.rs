@@ -1,6 +1,22 @@
 //! Capped, typed reads of /proc, /sys, cgroups and sockets under a [`Root`] that tests can fake.
 //! Parsers take `&[u8]`; only `Root` touches the file system.
 
+pub mod bytes;
+pub mod cgroup;
+pub mod descriptors;
+pub mod disk_bench;
+pub mod disks;
+pub mod diskstats;
+pub mod limits;
+pub mod mask;
+pub mod mounts;
+pub mod net;
+pub mod ps;
 pub mod root;
+pub mod sockets;
+pub mod stat;
+pub mod sysctl;
+pub mod tasks;
+pub mod users;
 
 pub use root::{Capped, Root};

@@ -69,3 +69,18 @@ pub struct Incident {
     /// What lastgasp could not see because of missing privilege.
     pub limits: Vec<String>,
 }
+
+impl Incident {
+    /// Takes in an event that came after the incident was opened: the complete report of the trigger
+    /// replaces its first line, everything else is a further event.
+    pub fn learn(&mut self, event: Event) {
+        match &mut self.trigger {
+            Trigger::Event(trigger) if trigger.number == event.number && trigger.rule == event.rule => {
+                self.title = event.title.clone();
+                self.kind = event.kind;
+                **trigger = event;
+            }
+            _ => self.events.push(event),
+        }
+    }
+}

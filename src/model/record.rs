@@ -17,6 +17,8 @@ pub enum Origin {
     Console(Arc<str>),
     /// A file given to `scan` (path, or `-`).
     Replay(Arc<str>),
+    /// A service probe: events only, no records.
+    Probe,
 }
 
 impl Origin {
@@ -31,6 +33,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::Kmsg => f.write_str("/dev/kmsg"),
             Origin::Klog => f.write_str("syslog(2)"),
+            Origin::Probe => f.write_str("probe"),
             Origin::Console(p) | Origin::Replay(p) => f.write_str(p),
         }
     }

@@ -38,7 +38,7 @@ fn absolute(variable: &str) -> Option<PathBuf> {
 }
 
 /// The directories of `config` in order, then the fallback; or `only` that one.
-fn candidates(config: &StoreConfig, only: Option<&Path>) -> Vec<PathBuf> {
+pub fn candidates(config: &StoreConfig, only: Option<&Path>) -> Vec<PathBuf> {
     if let Some(dir) = only {
         return vec![dir.into()];
     }
@@ -55,8 +55,17 @@ fn candidates(config: &StoreConfig, only: Option<&Path>) -> Vec<PathBuf> {
 ///
 /// Errors: [`Error::NoStore`] with every directory tried, its reason and its remedy.
 pub fn open_first(config: &StoreConfig, only: Option<&Path>) -> Result<(Store, Vec<String>)> {
+    open_any(config, candidates(config, only))
+}
+
+/// As [`open_first`], without the first `skip` directories: they were tried and did not answer.
+pub fn open_from(config: &StoreConfig, skip: usize) -> Result<(Store, Vec<String>)> {
+    open_any(config, candidates(config, None).into_iter().skip(skip).collect())
+}
+
+fn open_any(config: &StoreConfig, dirs: Vec<PathBuf>) -> Result<(Store, Vec<String>)> {
     let mut tried: Vec<String> = Vec::new();
-    for dir in candidates(config, only) {
+    for dir in dirs {
         match Store::open(&dir) {
             Ok(store) => {
                 let store = store.with_limits(Limits::from(config));

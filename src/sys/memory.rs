@@ -12,3 +12,9 @@ pub fn lock_on_fault() -> io::Result<()> {
     let flags = MlockAllFlags::from_bits_retain(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT);
     mlockall(flags).map_err(io::Error::from)
 }
+
+/// Gives free heap pages back to the system (malloc_trim(3), glibc).
+pub fn trim() {
+    // SAFETY: malloc_trim takes a padding size and touches only the allocator's own state, under its locks.
+    unsafe { libc::malloc_trim(0) };
+}

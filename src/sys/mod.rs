@@ -3,7 +3,19 @@
 
 pub mod capability;
 pub mod clock;
+pub mod direct_io;
 pub mod exec;
 pub mod ipc;
+pub mod klog;
+pub mod kmsg;
+pub mod logger;
 pub mod memory;
+pub mod notify;
+pub mod procdir;
 pub mod process;
+pub mod random;
+pub mod ring_read;
+pub mod rtnetlink;
+pub mod sock_diag;
+pub mod statfs;
+pub mod timex;

@@ -8,9 +8,12 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::model::Pid;
+use crate::sys::clock;
 
 /// A child running one role. Dropping it does not wait: a child stuck in the kernel (state D) would
 /// hold its parent for ever.
@@ -33,7 +36,13 @@ pub enum Life {
 pub fn spawn_self(args: &[OsString]) -> io::Result<Child> {
     let (ours, theirs) = crate::sys::ipc::pair()?;
     let mut command = Command::new("/proc/self/exe");
-    command.args(args).env_clear().stdin(Stdio::from(theirs.into_fd())).stdout(Stdio::null()).process_group(0);
+    command
+        .arg0("lastgasp")
+        .args(args)
+        .env_clear()
+        .stdin(Stdio::from(theirs.into_fd()))
+        .stdout(Stdio::null())
+        .process_group(0);
     for keep in ["PATH", "TZ", "RUST_BACKTRACE"] {
         if let Some(v) = std::env::var_os(keep) {
             command.env(keep, v);
@@ -62,6 +71,12 @@ pub fn die_with_parent() -> io::Result<()> {
     // SAFETY: PR_SET_PDEATHSIG takes a signal number and touches no memory of ours.
     let rc = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     if rc == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Names this process in `ps` and in /proc/PID/comm (cut to 15 bytes by the kernel).
+pub fn set_name(name: &std::ffi::CStr) {
+    // SAFETY: PR_SET_NAME reads the NUL-terminated string that `name` is, up to 16 bytes.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
 impl Child {
@@ -95,4 +110,43 @@ pub fn parent_channel() -> io::Result<Channel> {
     use std::os::fd::AsFd;
     let fd: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
     Ok(Channel::from_fd(fd))
+}
+
+/// A second instance of this binary with a life of its own, for a drill.
+#[derive(Debug)]
+pub struct Foreground(std::process::Child);
+
+/// Starts this binary with `args`, to notify `notify_socket` when ready and log to `log`. It is
+/// killed when this process dies.
+pub fn spawn_foreground(args: &[OsString], notify_socket: &Path, log: &Path) -> io::Result<Foreground> {
+    let log = std::fs::File::create(log)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("lastgasp").args(args).env("NOTIFY_SOCKET", notify_socket).env_remove("WATCHDOG_USEC");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(log)).process_group(0);
+    // SAFETY: between fork and exec only prctl is called, which is async-signal-safe.
+    unsafe { command.pre_exec(die_with_parent) };
+    Ok(Foreground(command.spawn()?))
+}
+
+impl Foreground {
+    /// Asks it to end, and kills it when it has not after `wait`.
+    pub fn end(&mut self, wait: Duration) {
+        let pid = NixPid::from_raw(self.0.id() as i32);
+        let _ = kill(pid, Signal::SIGTERM);
+        let until = clock::mono().plus(wait);
+        while matches!(self.0.try_wait(), Ok(None)) {
+            if clock::mono() >= until {
+                let _ = self.0.kill();
+                let _ = self.0.wait();
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Makes a directory that only we can enter. Errors: it exists already, or cannot be made.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).create(path)
 }

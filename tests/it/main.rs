@@ -1,6 +1,14 @@
 //! One file per folder of `src/`. Needs no root, no network and no services.
 
 mod archive;
+mod collectors_host;
+mod collectors_process;
+mod config;
+mod host;
 mod keeping;
+mod layering;
+mod probe;
+mod registry;
 mod report;
+mod source;
 mod store;

@@ -1,0 +1,104 @@
+//! What the core and a capture worker say to each other over their channel.
+
+use crate::config::Config;
+use crate::model::{Event, Incident, IncidentId, Losses, Trigger};
+use crate::sys::ipc::PACKET_MAX;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// From the core.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Order {
+    /// First of all: what to be ready for.
+    Prepare(Box<Preparation>),
+    /// Take the snapshot, publish it, end. `unfinished`: the trigger's complete report follows.
+    Capture { incident: Box<Incident>, unfinished: bool, collectors: Option<Vec<String>> },
+    /// Meanwhile learned.
+    Update { event: Box<Event>, recurrences: u64, losses: Losses },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Preparation {
+    pub config: Config,
+    /// Leave out so many of the stores, because a worker before got stuck there.
+    pub skip_stores: usize,
+    /// Lock memory and warm the path up: for the spare, which has the time.
+    pub lock: bool,
+}
+
+/// From a worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// Ready for an order; where the snapshot will go, and what is worth saying about that.
+    Ready {
+        store: PathBuf,
+        notices: Vec<String>,
+    },
+    /// A collector begins.
+    Started {
+        collector: String,
+    },
+    /// A collector has ended.
+    Ended {
+        collector: String,
+        outcome: String,
+        why: Option<String>,
+        bytes: u64,
+        took_ms: u64,
+    },
+    /// Everything of this tier is on the disk, so many milliseconds after the order.
+    Durable {
+        tier: String,
+        ms: u64,
+    },
+    /// The archive has its final name.
+    Published(Published),
+    /// No archive; why, and whether another store may do better.
+    Failed {
+        store: bool,
+        error: String,
+    },
+    Notice(String),
+}
+
+/// A finished snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub id: IncidentId,
+    pub path: PathBuf,
+    pub kind: crate::model::Kind,
+    pub bytes: u64,
+    /// Milliseconds from the order until tier 0 was on the disk; `None` if the disk never said so.
+    pub t0_durable_ms: Option<u64>,
+    pub total_ms: u64,
+    /// How many collectors ended how.
+    pub outcomes: BTreeMap<String, u64>,
+}
+
+/// Room that a packet leaves for an event, after the rest of its message.
+const EVENT_ENCODED_MAX: usize = PACKET_MAX - 16 * 1024;
+
+/// Cuts lines out of the middle of an event's text until it fits a packet.
+pub fn fit_event(event: &mut Event) {
+    while serde_json::to_string(event).map_or(0, |s| s.len()) > EVENT_ENCODED_MAX && !event.text.is_empty() {
+        let keep = event.text.len() / 3;
+        let cut = event.text.len() - 2 * keep;
+        event.text.splice(keep..keep + cut, [format!("[{cut} lines left out]")]);
+        if keep == 0 {
+            event.text.clear();
+            event.details.clear();
+        }
+    }
+}
+
+/// The same for an incident: its further events go first.
+pub fn fit_incident(incident: &mut Incident) {
+    if let Trigger::Event(event) = &mut incident.trigger {
+        fit_event(event);
+    }
+    while serde_json::to_string(incident).map_or(0, |s| s.len()) > PACKET_MAX - 1024 && incident.events.pop().is_some()
+    {
+        incident.events_left_out += 1;
+    }
+}

@@ -1,0 +1,232 @@
+//! One snapshot, from the order to its final name.
+//!
+//! The head (`incident.json`) is on the disk before the first collector runs; each tier ends in a
+//! flush and an fdatasync; the manifest comes last. What fails in a collector is an outcome; only the
+//! archive's own file can make a snapshot fail.
+
+use crate::archive::{CollectorResult, EntryHead, ManifestHead, TierMark, Writer};
+use crate::capture::pool::Pool;
+use crate::capture::protocol::{Message, Published};
+use crate::capture::schedule::{self, Base, Ran, Step};
+use crate::capture::{Spec, Tier};
+use crate::model::{Event, Incident, Losses, Mono, Trigger};
+use crate::store::Store;
+use crate::sys::capability::Capability;
+use crate::sys::clock;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Further events that a manifest lists; the rest is counted.
+const EVENTS_MAX: usize = 100;
+
+/// How long a snapshot whose perishable tiers are on the disk waits for the complete report of its
+/// trigger, so that the last tier's kernel log holds it. The detector closes a report about a second
+/// after its last line.
+const REPORT_MAX: Duration = Duration::from_millis(2500);
+
+/// What the core tells while the capture runs.
+#[derive(Debug, Default)]
+struct Learned {
+    events: Vec<Event>,
+    left_out: u64,
+    recurrences: u64,
+    losses: Option<Losses>,
+}
+
+/// Shared between the thread that listens to the core and the one that writes the archive.
+#[derive(Clone, Debug, Default)]
+pub struct Updates(Arc<(Mutex<Learned>, Condvar)>);
+
+impl Updates {
+    pub fn add(&self, event: Event, recurrences: u64, losses: Losses) {
+        let (learned, changed) = &*self.0;
+        let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.recurrences = learned.recurrences.max(recurrences);
+        learned.losses = Some(losses);
+        if learned.events.len() < EVENTS_MAX {
+            learned.events.push(event)
+        } else {
+            learned.left_out += 1
+        }
+        changed.notify_all();
+    }
+
+    /// Waits until event `number` was learned, for at most `wait`.
+    fn await_event(&self, number: u64, wait: Duration) {
+        let (learned, changed) = &*self.0;
+        let learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whichever of event and time comes first; the snapshot goes on in either case.
+        drop(changed.wait_timeout_while(learned, wait, |l| l.events.iter().all(|e| e.number != number)));
+    }
+
+    fn take(&self) -> Learned {
+        std::mem::take(&mut *self.0.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Why there is no archive.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    #[error("begin a snapshot in {dir}: {cause}")]
+    Begin { dir: String, cause: crate::store::Error },
+    #[error("write the snapshot {path}: {cause}")]
+    Write { path: String, cause: crate::archive::Error },
+    #[error("publish the snapshot {path}: {cause}")]
+    Publish { path: String, cause: crate::store::Error },
+}
+
+/// Everything that a capture needs, made ready beforehand.
+#[derive(Debug)]
+pub struct Kit<'a> {
+    pub store: &'a Store,
+    pub pool: &'a Pool,
+    pub held: &'a [Capability],
+    pub updates: &'a Updates,
+    /// The trigger's complete report is still to come.
+    pub unfinished: bool,
+    /// What the opening of the store had to say.
+    pub notes: Vec<String>,
+}
+
+/// Takes the snapshot of `base.incident` with `specs` and publishes it.
+pub fn take(
+    base: &Base,
+    specs: &[&'static Spec],
+    kit: &Kit<'_>,
+    tell: &mut dyn FnMut(Message),
+) -> Result<Published, TakeError> {
+    let (started, started_at) = (clock::mono(), clock::wall());
+    let incident = &base.incident;
+    let pending = kit
+        .store
+        .begin(incident)
+        .map_err(|cause| TakeError::Begin { dir: kit.store.dir().display().to_string(), cause })?;
+    let path = pending.path().display().to_string();
+    let broken = |cause| TakeError::Write { path: path.clone(), cause };
+    let file = pending.file().map_err(|cause| TakeError::Begin { dir: path.clone(), cause })?;
+    let mut writer = Writer::create(file, pending.top_dir()).map_err(broken)?;
+    writer.append_incident(incident).map_err(broken)?;
+    writer.sync().map_err(broken)?;
+
+    let mut collectors = Vec::with_capacity(specs.len());
+    let mut tiers = Vec::new();
+    for tier in Tier::ALL {
+        if *tier == Tier::T2
+            && kit.unfinished
+            && let Trigger::Event(trigger) = &incident.trigger
+        {
+            kit.updates.await_event(trigger.number, REPORT_MAX);
+        }
+        let of_tier: Vec<&'static Spec> = specs.iter().copied().filter(|s| s.tier == *tier).collect();
+        let mut failed = None;
+        let ran = schedule::run(&of_tier, base, kit.pool, &mut |step| {
+            if let Err(e) = write_step(&mut writer, step, tell) {
+                failed.get_or_insert(e);
+            }
+        });
+        if let Some(cause) = failed {
+            return Err(broken(cause));
+        }
+        collectors.extend(ran.into_iter().map(|r| result(r, *tier, started, &of_tier, kit.held)));
+        writer.sync().map_err(broken)?;
+        let ms = millis(started);
+        tell(Message::Durable { tier: tier.name().into(), ms });
+        tiers.push(TierMark { tier: tier.name().into(), durable_ms: Some(ms) });
+    }
+
+    let t0_durable_ms = tiers.first().and_then(|t| t.durable_ms);
+    let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();
+    for c in &collectors {
+        *outcomes.entry(c.outcome.name().to_owned()).or_default() += 1;
+    }
+    let incident = enriched(incident, kit.updates);
+    let kind = incident.kind;
+    let losses = incident.losses.clone();
+    let manifest = ManifestHead {
+        format: 1,
+        incident,
+        started_at,
+        finished_at: clock::wall(),
+        total_ms: millis(started),
+        tiers,
+        collectors,
+        notes: kit.notes.clone(),
+        salvaged: None,
+        losses,
+    };
+    let finished = writer.finish(manifest).map_err(broken)?;
+    let path = pending.publish().map_err(|cause| TakeError::Publish { path: path.clone(), cause })?;
+    Ok(Published {
+        id: base.incident.id.clone(),
+        path,
+        kind,
+        bytes: finished.bytes,
+        t0_durable_ms,
+        total_ms: millis(started),
+        outcomes,
+    })
+}
+
+fn write_step(
+    writer: &mut Writer<crate::store::PendingFile>,
+    step: Step<'_>,
+    tell: &mut dyn FnMut(Message),
+) -> Result<(), crate::archive::Error> {
+    match step {
+        Step::Started(name) => tell(Message::Started { collector: name.into() }),
+        Step::Ended(ran) => tell(Message::Ended {
+            collector: ran.spec_name.into(),
+            outcome: ran.outcome.name().into(),
+            why: ran.outcome.why().map(str::to_owned),
+            bytes: ran.bytes,
+            took_ms: u64::try_from(ran.took.as_millis()).unwrap_or(u64::MAX),
+        }),
+        Step::Item(collector, item) => {
+            let head = EntryHead { path: &item.path, at: item.at, collector, truncated: item.truncated };
+            writer.append(&head, &item.bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn millis(since: Mono) -> u64 {
+    u64::try_from(clock::mono().since(since).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn result(ran: Ran, tier: Tier, started: Mono, specs: &[&'static Spec], held: &[Capability]) -> CollectorResult {
+    let mut missing = ran.missing;
+    if let Some(spec) = specs.iter().find(|s| s.name == ran.spec_name) {
+        let lacks: Vec<&str> = spec.capabilities.iter().filter(|c| !held.contains(c)).map(|c| c.name()).collect();
+        if !lacks.is_empty() {
+            let why = format!("ran without {}: sees less than root would", lacks.join(", "));
+            missing.push(crate::model::Missing { what: "privilege".into(), why });
+        }
+    }
+    CollectorResult {
+        name: ran.spec_name.into(),
+        tier: tier.name().into(),
+        outcome: ran.outcome,
+        started_ms: u64::try_from(ran.started_at.since(started).as_millis()).unwrap_or(u64::MAX),
+        took_ms: u64::try_from(ran.took.as_millis()).unwrap_or(u64::MAX),
+        bytes: ran.bytes,
+        entries: ran.entries,
+        missing,
+    }
+}
+
+/// The incident with what was learned since it was ordered: the trigger's complete report replaces
+/// its first line, everything else is a further event.
+fn enriched(incident: &Incident, updates: &Updates) -> Incident {
+    let learned = updates.take();
+    let mut incident = incident.clone();
+    for event in learned.events {
+        incident.learn(event);
+    }
+    incident.events_left_out += learned.left_out;
+    incident.recurrences = incident.recurrences.max(learned.recurrences);
+    if let Some(losses) = learned.losses {
+        incident.losses = losses;
+    }
+    incident
+}

@@ -1,0 +1,314 @@
+//! The capture workers: always one spare, ready before anything happens; the ones at work; and what
+//! to do when one fails, dies or does not get its bytes to the disk.
+
+use crate::capture::protocol::{Message, Order, Preparation, Published, fit_event, fit_incident};
+use crate::config::Config;
+use crate::daemon::children::{Abandoned, spawn_role};
+use crate::daemon::poller::{Poller, Token};
+use crate::model::{Event, Incident, IncidentId, Losses, Mono};
+use crate::sys::ipc::Received;
+use crate::sys::process::Child;
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Captures at the same time; more would take the disk from each other.
+const ACTIVE_MAX: usize = 2;
+/// Incidents that wait for a worker.
+const QUEUE_MAX: usize = 8;
+/// A worker whose first tier is not on the disk by then has a sick store.
+const T0_MAX: Duration = Duration::from_secs(15);
+/// What publishing may take beyond the capture's own deadline.
+const PUBLISH_MAX: Duration = Duration::from_secs(15);
+/// Attempts for one incident, over all stores.
+const ATTEMPTS_MAX: usize = 4;
+/// Stuck workers that are tolerated before no new spare is started.
+const STUCK_MAX: usize = 4;
+const RESPAWN_WAIT: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+struct Worker {
+    child: Child,
+    ready: bool,
+}
+
+/// One attempt at one incident.
+#[derive(Debug)]
+struct Try {
+    incident: Box<Incident>,
+    /// The trigger's complete report is still to come.
+    unfinished: bool,
+    attempt: usize,
+    /// Stores to leave out, because attempts before got stuck there.
+    skip_stores: usize,
+}
+
+#[derive(Debug)]
+struct Active {
+    worker: Worker,
+    this: Try,
+    ordered_at: Mono,
+    t0_durable: bool,
+}
+
+/// Why an attempt failed; `store`: another store may do better.
+#[derive(Debug)]
+struct Fault {
+    store: bool,
+    error: String,
+}
+
+/// What came of the workers, for the core to tell.
+#[derive(Debug)]
+pub enum News {
+    Ready {
+        store: PathBuf,
+        notices: Vec<String>,
+    },
+    Published {
+        published: Published,
+        incident: Box<Incident>,
+    },
+    /// One attempt failed; another follows.
+    Retry {
+        id: IncidentId,
+        error: String,
+    },
+    /// No snapshot of this incident.
+    Lost {
+        incident: Box<Incident>,
+        error: String,
+    },
+    Notice(String),
+}
+
+/// What each call works with: the loop's time, its poller, its morgue and its ear.
+#[derive(Debug)]
+pub struct Ground<'a> {
+    pub now: Mono,
+    pub poller: &'a mut Poller,
+    pub abandoned: &'a mut Abandoned,
+    pub news: &'a mut Vec<News>,
+}
+
+#[derive(Debug)]
+pub struct Workers {
+    config: Config,
+    spare: Option<Worker>,
+    spare_retry_at: Mono,
+    active: Vec<Active>,
+    /// With whether the trigger's complete report is still to come.
+    queue: VecDeque<(Box<Incident>, bool)>,
+    /// Incidents dropped because the queue was full.
+    pub overflow: u64,
+}
+
+impl Workers {
+    pub fn new(config: Config) -> Workers {
+        Workers {
+            config,
+            spare: None,
+            spare_retry_at: Mono(0),
+            active: Vec::new(),
+            queue: VecDeque::new(),
+            overflow: 0,
+        }
+    }
+
+    pub fn spare_ready(&self) -> bool {
+        self.spare.as_ref().is_some_and(|s| s.ready)
+    }
+
+    pub fn busy(&self) -> bool {
+        !self.active.is_empty() || !self.queue.is_empty()
+    }
+
+    pub fn active_ids(&self) -> Vec<IncidentId> {
+        self.active.iter().map(|a| a.this.incident.id.clone()).collect()
+    }
+
+    /// Starts what waits and keeps a spare.
+    pub fn ensure(&mut self, g: &mut Ground<'_>) {
+        while self.active.len() < ACTIVE_MAX
+            && let Some((incident, unfinished)) = self.queue.pop_front()
+        {
+            self.start(Try { incident, unfinished, attempt: 1, skip_stores: 0 }, g);
+        }
+        if self.spare.is_some() || g.now < self.spare_retry_at || g.abandoned.reap() >= STUCK_MAX {
+            return;
+        }
+        self.spare_retry_at = g.now.plus(RESPAWN_WAIT);
+        match self.spawn(0, true, g.poller) {
+            Ok(worker) => self.spare = Some(worker),
+            Err(e) => g.news.push(News::Notice(format!("start a spare capture worker: {e}; tried again"))),
+        }
+    }
+
+    fn spawn(&self, skip_stores: usize, lock: bool, poller: &mut Poller) -> io::Result<Worker> {
+        let child = spawn_role("capture")?;
+        poller.add(&child.channel, Token::Worker(child.pid.0))?;
+        child.channel.try_send(&Order::Prepare(Box::new(Preparation {
+            config: self.config.clone(),
+            skip_stores,
+            lock,
+        })))?;
+        Ok(Worker { child, ready: false })
+    }
+
+    /// Takes a snapshot of `incident`, now or as soon as a worker is free.
+    pub fn order(&mut self, incident: Box<Incident>, unfinished: bool, g: &mut Ground<'_>) {
+        if self.active.len() < ACTIVE_MAX {
+            self.start(Try { incident, unfinished, attempt: 1, skip_stores: 0 }, g);
+        } else if self.queue.len() < QUEUE_MAX {
+            self.queue.push_back((incident, unfinished));
+        } else {
+            self.overflow += 1;
+            g.news.push(News::Lost { incident, error: format!("{QUEUE_MAX} incidents wait already") });
+        }
+    }
+
+    fn start(&mut self, mut this: Try, g: &mut Ground<'_>) {
+        let spare = if this.skip_stores == 0 { self.spare.take() } else { None };
+        let worker = match spare.map_or_else(|| self.spawn(this.skip_stores, false, g.poller), Ok) {
+            Ok(w) => w,
+            Err(e) => {
+                g.news.push(News::Lost { incident: this.incident, error: format!("start a capture worker: {e}") });
+                return;
+            }
+        };
+        fit_incident(&mut this.incident);
+        let order = Order::Capture { incident: this.incident.clone(), unfinished: this.unfinished, collectors: None };
+        if let Err(e) = worker.child.channel.try_send(&order) {
+            g.poller.remove(&worker.child.channel, Token::Worker(worker.child.pid.0));
+            worker.child.kill();
+            g.abandoned.push(Some(worker.child));
+            self.again(this, Fault { store: false, error: format!("order the capture: {e}") }, g);
+            return;
+        }
+        self.active.push(Active { worker, this, ordered_at: g.now, t0_durable: false });
+    }
+
+    /// Another attempt, if one is left.
+    fn again(&mut self, failed: Try, fault: Fault, g: &mut Ground<'_>) {
+        if failed.attempt >= ATTEMPTS_MAX {
+            g.news.push(News::Lost { incident: failed.incident, error: fault.error });
+            return;
+        }
+        g.news.push(News::Retry { id: failed.incident.id.clone(), error: fault.error });
+        // A worker that was killed deserves the same store again; one that could not write does not.
+        let skip_stores = failed.skip_stores + usize::from(fault.store);
+        self.start(Try { attempt: failed.attempt + 1, skip_stores, ..failed }, g);
+    }
+
+    /// Tells the worker of incident `id` more; false when it is not at work any more.
+    pub fn update(&mut self, id: &IncidentId, event: &Event, recurrences: u64, losses: &Losses) -> bool {
+        let mut event = Box::new(event.clone());
+        fit_event(&mut event);
+        if let Some((waiting, unfinished)) = self.queue.iter_mut().find(|(i, _)| i.id == *id) {
+            waiting.learn(*event);
+            *unfinished = false;
+            return true;
+        }
+        let Some(active) = self.active.iter_mut().find(|a| a.this.incident.id == *id) else { return false };
+        // Kept here too, for an attempt with another worker.
+        active.this.incident.learn((*event).clone());
+        active.this.unfinished = false;
+        active.worker.child.channel.try_send(&Order::Update { event, recurrences, losses: losses.clone() }).is_ok()
+    }
+
+    /// Hears the worker with this pid.
+    pub fn hear(&mut self, pid: i32, buf: &mut Vec<u8>, g: &mut Ground<'_>) {
+        loop {
+            let Some(worker) = self.find(pid) else { return };
+            match worker.child.channel.try_recv::<Message>(buf) {
+                Ok(Received::Empty) => return,
+                Ok(Received::Message(m)) => self.take(pid, m, g),
+                Ok(Received::Closed) | Err(_) => {
+                    let error = "the capture worker ended without a snapshot".into();
+                    self.gone(pid, Fault { store: false, error }, g);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn find(&mut self, pid: i32) -> Option<&mut Worker> {
+        self.spare.iter_mut().chain(self.active.iter_mut().map(|a| &mut a.worker)).find(|w| w.child.pid.0 == pid)
+    }
+
+    fn take(&mut self, pid: i32, message: Message, g: &mut Ground<'_>) {
+        match message {
+            Message::Ready { store, notices } => {
+                if let Some(w) = self.find(pid) {
+                    w.ready = true;
+                }
+                g.news.push(News::Ready { store, notices });
+            }
+            Message::Durable { .. } => {
+                if let Some(a) = self.active.iter_mut().find(|a| a.worker.child.pid.0 == pid) {
+                    a.t0_durable = true;
+                }
+            }
+            Message::Published(published) => {
+                if let Some(at) = self.active.iter().position(|a| a.worker.child.pid.0 == pid) {
+                    let done = self.active.swap_remove(at);
+                    g.poller.remove(&done.worker.child.channel, Token::Worker(pid));
+                    // It tidies the store and ends; not killed, only not waited for.
+                    g.abandoned.push(Some(done.worker.child));
+                    g.news.push(News::Published { published, incident: done.this.incident });
+                }
+            }
+            Message::Failed { error, store, .. } => self.gone(pid, Fault { store, error }, g),
+            Message::Notice(text) => g.news.push(News::Notice(text)),
+            Message::Started { .. } | Message::Ended { .. } => {}
+        }
+    }
+
+    /// A worker failed, died or is given up.
+    fn gone(&mut self, pid: i32, fault: Fault, g: &mut Ground<'_>) {
+        if let Some(spare) = self.spare.take_if(|w| w.child.pid.0 == pid) {
+            g.poller.remove(&spare.child.channel, Token::Worker(pid));
+            spare.child.kill();
+            g.abandoned.push(Some(spare.child));
+            self.spare_retry_at = g.now.plus(RESPAWN_WAIT);
+            g.news.push(News::Notice(format!("the spare capture worker is gone ({}); a new one follows", fault.error)));
+            return;
+        }
+        let Some(at) = self.active.iter().position(|a| a.worker.child.pid.0 == pid) else { return };
+        let failed = self.active.swap_remove(at);
+        g.poller.remove(&failed.worker.child.channel, Token::Worker(pid));
+        failed.worker.child.kill();
+        g.abandoned.push(Some(failed.worker.child));
+        self.again(failed.this, fault, g);
+    }
+
+    /// Gives up workers that overran their time.
+    pub fn check_deadlines(&mut self, g: &mut Ground<'_>) {
+        let whole = Duration::from_millis(self.config.capture.deadline_ms) + PUBLISH_MAX;
+        let late: Vec<(i32, &'static str)> = self
+            .active
+            .iter()
+            .filter_map(|a| {
+                let spent = g.now.since(a.ordered_at);
+                let pid = a.worker.child.pid.0;
+                match (a.t0_durable, spent) {
+                    (false, s) if s > T0_MAX => Some((pid, "the snapshot's first tier did not reach the disk in time")),
+                    (_, s) if s > whole => Some((pid, "the snapshot was not published in time")),
+                    _ => None,
+                }
+            })
+            .collect();
+        for (pid, why) in late {
+            self.gone(pid, Fault { store: true, error: why.into() }, g);
+        }
+    }
+
+    /// When [`Workers::check_deadlines`] or [`Workers::ensure`] has something to do.
+    pub fn next_due(&self, now: Mono) -> Option<Mono> {
+        if !self.active.is_empty() {
+            return Some(now.plus(Duration::from_secs(1)));
+        }
+        self.spare.is_none().then_some(self.spare_retry_at)
+    }
+}

@@ -1,0 +1,718 @@
+//! Lines of one stream (a log of one host) to reports: what opens one, what belongs to it, when it is complete.
+//!
+//! With caller ids each task or CPU has a report of its own; without them a report takes the lines that follow
+//! it up to the next header. The first cause keeps the report: an `Oops:` behind its `BUG:`, a panic behind
+//! either, belong to it. Everything is bounded: reports open at once, lines and time of each.
+
+use crate::detect::dump::Dump;
+use crate::detect::prefilter::{Active, Hit, Prefilter};
+use crate::detect::prefix::{self, Line};
+use crate::detect::rules::{Recipe, Role, Shape};
+use crate::detect::{facts, recipe, signature, title};
+use crate::model::event::{EVENT_LINE_BYTES_MAX, EVENT_LINES_MAX};
+use crate::model::{Event, Kind, Mono, Origin, Record, Signal, Signature};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Reports open at once in one stream; a storm closes the oldest.
+const OPEN_MAX: usize = 8;
+/// A report is complete this long after its last own line.
+const SETTLE: Duration = Duration::from_secs(1);
+/// No report stays open longer, whatever still comes.
+const AGE_MAX: Duration = Duration::from_secs(10);
+/// Lines of the stream without one of its own after which a report is complete.
+const QUIET_LINES_MAX: u32 = 60;
+/// Lines of the stream after which a report is given up. An OOM report lists every task of the machine.
+const LINES_MAX: u32 = 4000;
+/// printk time between two lines of one report.
+const GAP_US_MAX: u64 = 10_000_000;
+/// Foreign lines kept inside a report that has no caller ids to tell them by.
+const FOREIGN_RUN_MAX: u32 = 12;
+/// A follow-up header belongs to its cause if it comes within this many lines and before any stack.
+const THEN_LINES_MAX: u32 = 12;
+/// Lines kept free at the end of a long text for what names the victim or the panic.
+const KEY_LINES_RESERVE: usize = 20;
+
+/// A report that is being assembled.
+pub(crate) struct Report {
+    event: Event,
+    rule: usize,
+    muted: bool,
+    bare: bool,
+    caller: Option<Vec<u8>>,
+    stamped: bool,
+    subject: Option<String>,
+    opened: Mono,
+    last_own: Mono,
+    last_us: Option<u64>,
+    lines: u32,
+    since_own: u32,
+    frames: bool,
+    /// Its end was seen; only a panic or another follow-up may still be added.
+    done: bool,
+    /// Other CPUs print into it: `Sending NMI from CPU`.
+    gate: bool,
+    /// An OOM report has named its victim.
+    victim: bool,
+    repeats: u64,
+}
+
+/// The state of one log of one host.
+pub(crate) struct Stream {
+    pub origin: Origin,
+    pub host: Arc<str>,
+    open: Vec<Report>,
+    lines: u64,
+    /// Highest printk stamp since the last boot marker.
+    uptime_us: u64,
+    /// The machine was seen going down by itself.
+    expected_down: bool,
+    /// The line at which firmware or a kernel announced itself, and what had been there before.
+    boot_marker: Option<(u64, bool)>,
+    /// `[ cut here ]` was seen this many lines ago, by this caller.
+    cut: Option<(u32, Option<Vec<u8>>)>,
+}
+
+/// What the assembly needs of the detector.
+pub(crate) struct Context<'a> {
+    pub filter: &'a Prefilter,
+    pub number: &'a mut u64,
+    pub now: Mono,
+}
+
+impl Stream {
+    pub fn new(origin: Origin, host: Arc<str>) -> Stream {
+        Stream {
+            origin,
+            host,
+            open: Vec::new(),
+            lines: 0,
+            uptime_us: 0,
+            expected_down: false,
+            boot_marker: None,
+            cut: None,
+        }
+    }
+
+    /// Whether a line without a literal can be passed over.
+    pub fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.cut.is_none()
+    }
+
+    /// Counts lines that were passed over, the last of which is given.
+    pub fn pass(&mut self, lines: u64, last: &[u8]) {
+        self.lines += lines;
+        if self.origin.is_console() {
+            self.note_uptime(prefix::parse(&last[..last.len().min(64)]).printk_us);
+        }
+    }
+
+    fn note_uptime(&mut self, us: Option<u64>) {
+        self.uptime_us = self.uptime_us.max(us.unwrap_or(0));
+    }
+
+    /// Takes one line.
+    pub fn feed(
+        &mut self,
+        record: &Record,
+        line: &Line<'_>,
+        hit: Option<Hit>,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Signal>,
+    ) {
+        self.lines += 1;
+        self.age(line, cx, out);
+        if is_shutdown(line.body) && !line.user {
+            self.expected_down = true;
+        }
+        let taken = match hit {
+            Some(hit) => self.header(record, line, hit, cx, out),
+            None => false,
+        };
+        if !taken {
+            self.body(record, line, cx, out);
+        }
+        // The boot marker compares with what came before it.
+        self.note_uptime(line.printk_us);
+    }
+
+    /// Closes what this line shows to be over.
+    fn age(&mut self, line: &Line<'_>, cx: &Context<'_>, out: &mut Vec<Signal>) {
+        for r in &mut self.open {
+            r.lines += 1;
+            r.since_own += 1;
+        }
+        let replay = matches!(self.origin, Origin::Replay(_));
+        self.close_where(cx, out, |r| {
+            let gap = match (line.printk_us, r.last_us) {
+                (Some(now), Some(then)) => {
+                    now.saturating_sub(then) > GAP_US_MAX || now.saturating_add(GAP_US_MAX) < then
+                }
+                _ => false,
+            };
+            gap || r.lines > LINES_MAX || r.since_own > quiet_lines(r, cx.filter) || !replay && r.due() <= cx.now
+        });
+        if let Some((age, _)) = &mut self.cut {
+            *age += 1;
+            if *age > THEN_LINES_MAX {
+                self.cut = None;
+            }
+        }
+    }
+
+    /// Closes reports whose time is up.
+    pub fn tick(&mut self, cx: &Context<'_>, out: &mut Vec<Signal>) {
+        if !matches!(self.origin, Origin::Replay(_)) {
+            self.close_where(cx, out, |r| r.due() <= cx.now);
+        }
+    }
+
+    pub fn next_due(&self) -> Option<Mono> {
+        if matches!(self.origin, Origin::Replay(_)) {
+            return None;
+        }
+        self.open.iter().map(Report::due).min()
+    }
+
+    pub fn finish(&mut self, cx: &Context<'_>, out: &mut Vec<Signal>) {
+        self.close_where(cx, out, |_| true);
+        self.cut = None;
+    }
+
+    fn close_where(&mut self, cx: &Context<'_>, out: &mut Vec<Signal>, over: impl Fn(&Report) -> bool) {
+        let mut n = 0;
+        while n < self.open.len() {
+            if over(&self.open[n]) {
+                let report = self.open.remove(n);
+                report.close(cx.filter, out);
+            } else {
+                n += 1;
+            }
+        }
+    }
+
+    /// A header: a new report, or a follow-up of an open one. `false`: no header after all.
+    fn header(
+        &mut self,
+        record: &Record,
+        line: &Line<'_>,
+        hit: Hit,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Signal>,
+    ) -> bool {
+        let active = &cx.filter.rules[hit.rule];
+        if active.rule.id == "warn_cut" {
+            return self.cut_here(line);
+        }
+        if active.rule.role == Role::Boot {
+            return self.boot(record, line, hit, cx, out);
+        }
+        self.cut = None;
+        if let Some(n) = self.joined(line, hit, cx.filter) {
+            let report = &mut self.open[n];
+            report.follow(active, line, cx.now);
+            report.append(line, &record.text, cx.now, true);
+            return true;
+        }
+        self.open_report(record, line, hit, cx, out);
+        true
+    }
+
+    /// The open report that a header belongs to.
+    fn joined(&self, line: &Line<'_>, hit: Hit, filter: &Prefilter) -> Option<usize> {
+        let active = &filter.rules[hit.rule];
+        let rule = active.rule;
+        let own = |r: &Report| r.caller.as_deref() == line.caller;
+        // A panic ends everything; whatever the dying kernel still prints belongs to the cause.
+        if let Some(n) = self.open.iter().rposition(|r| r.event.panicked || r.event.kind == Kind::Panic) {
+            return Some(n);
+        }
+        if rule.shape == Shape::Single {
+            let subject = subject_of(active, line);
+            return self.open.iter().rposition(|r| {
+                let other = &filter.rules[r.rule];
+                let same_rule = r.rule == hit.rule && (subject == r.subject || subject.is_none());
+                let same_device = subject.is_some() && subject == r.subject && other.kind == active.kind;
+                other.rule.shape == Shape::Single && (same_rule || same_device) && (other.alarm || !active.alarm)
+                    || other.rule.then.contains(&rule.id) && !r.frames
+            });
+        }
+        let by_caller = self.open.iter().rposition(|r| own(r) && filter.rules[r.rule].rule.shape != Shape::Single);
+        if let Some(n) = by_caller {
+            let r = &self.open[n];
+            let cause = filter.rules[r.rule].rule;
+            let then = cause.then.contains(&rule.id) && !r.frames && r.lines <= THEN_LINES_MAX;
+            let follows = rule.role != Role::Start && r.rule != hit.rule;
+            let same_kill = matches!(rule.shape, Shape::Until(_)) && r.rule == hit.rule && !self.next_kill(r, line);
+            if then || follows || same_kill {
+                return Some(n);
+            }
+        }
+        if rule.role == Role::Panic {
+            return self.open.iter().rposition(|r| filter.rules[r.rule].rule.shape != Shape::Single);
+        }
+        None
+    }
+
+    /// Whether an OOM line starts the next kill rather than telling more of the open one.
+    fn next_kill(&self, r: &Report, line: &Line<'_>) -> bool {
+        let invoked = memchr::memmem::find(line.body, b"invoked oom-killer:").is_some();
+        let memcg = line.body.starts_with(b"oom-kill:");
+        let other_victim = match (victim_pid(line.body), r.event.details.get("victim_pid")) {
+            (Some(pid), Some(known)) => pid != *known,
+            _ => false,
+        };
+        invoked || other_victim || memcg && r.done
+    }
+
+    fn cut_here(&mut self, line: &Line<'_>) -> bool {
+        for r in &mut self.open {
+            if r.caller.as_deref() == line.caller && r.frames {
+                r.done = true;
+            }
+        }
+        if !self.open.iter().any(|r| r.event.panicked) {
+            self.cut = Some((0, line.caller.map(<[u8]>::to_vec)));
+        }
+        false
+    }
+
+    /// A kernel or firmware announces itself. An event only where the machine was running and nobody saw it stop.
+    fn boot(
+        &mut self,
+        record: &Record,
+        line: &Line<'_>,
+        hit: Hit,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Signal>,
+    ) -> bool {
+        if !self.origin.is_console() {
+            return false;
+        }
+        let firmware = line.body.starts_with(b"SeaBIOS");
+        let panicked = self.open.iter().any(|r| r.event.panicked || r.event.kind == Kind::Panic);
+        // Firmware that speaks after something else, or a kernel whose stamps start again.
+        let ran = self.uptime_us >= 1_000_000 || firmware && self.lines > 1;
+        let fresh = self.boot_marker.is_none_or(|(at, _)| self.lines - at > 400 || self.uptime_us >= 1_000_000);
+        let expected = self.expected_down || panicked;
+        self.finish(cx, out);
+        if fresh {
+            self.boot_marker = Some((self.lines, ran && !expected));
+        }
+        self.uptime_us = 0;
+        if firmware {
+            return true;
+        }
+        self.expected_down = false;
+        if let Some((at, true)) = self.boot_marker {
+            self.boot_marker = Some((at, false));
+            self.open_report(record, line, hit, cx, out);
+        }
+        true
+    }
+
+    fn open_report(&mut self, record: &Record, line: &Line<'_>, hit: Hit, cx: &mut Context<'_>, out: &mut Vec<Signal>) {
+        let active = &cx.filter.rules[hit.rule];
+        // Without caller ids the next header ends the report before it; with them, that of the same caller.
+        let single = active.rule.shape == Shape::Single;
+        if !single {
+            self.close_where(cx, out, |r| {
+                r.caller.as_deref() == line.caller && cx.filter.rules[r.rule].rule.shape != Shape::Single
+            });
+        }
+        while self.open.len() >= OPEN_MAX {
+            let oldest = self.open.remove(0);
+            oldest.close(cx.filter, out);
+        }
+        if !active.silenced {
+            *cx.number += 1;
+        }
+        let mut report = Report::new(record, line, hit, active, *cx.number, cx.now);
+        report.append(line, &record.text, cx.now, true);
+        report.analyse(active);
+        if !report.muted {
+            out.push(Signal::Opened(report.event.clone()));
+        }
+        self.open.push(report);
+    }
+
+    /// A line that is no header.
+    fn body(&mut self, record: &Record, line: &Line<'_>, cx: &mut Context<'_>, out: &mut Vec<Signal>) {
+        if self.cut.as_ref().is_some_and(|(_, caller)| caller.as_deref() == line.caller) && is_cpu_line(line.body) {
+            self.cut = None;
+            if let Some(rule) = cx.filter.rules.iter().position(|r| r.rule.id == "warn_cut") {
+                self.open_report(record, line, Hit { rule, at: 0 }, cx, out);
+                return;
+            }
+        }
+        let filter = cx.filter;
+        let takes = |r: &Report| filter.rules[r.rule].rule.shape != Shape::Single;
+        let own = self.open.iter().rposition(|r| takes(r) && r.caller.as_deref() == line.caller);
+        let gated =
+            || self.open.iter().rposition(|r| takes(r) && (r.gate || r.event.panicked) && line.caller.is_some());
+        let Some(n) = own.or_else(gated) else { return };
+        let r = &mut self.open[n];
+        if r.stamped && !line.kernel || line.user {
+            return;
+        }
+        r.append(line, &record.text, cx.now, is_own(line.body));
+        if let Shape::Until(_) = filter.rules[r.rule].rule.shape {
+            r.note_victim(line.body);
+        }
+    }
+}
+
+impl Report {
+    fn new(record: &Record, line: &Line<'_>, hit: Hit, active: &Active, number: u64, now: Mono) -> Report {
+        let stamp =
+            line.stamp.map(|s| String::from_utf8_lossy(s).into_owned()).or_else(|| record.stamp.map(|s| s.to_string()));
+        let event = Event {
+            number,
+            kind: active.kind,
+            severity: active.severity,
+            alarm: active.alarm,
+            rule: active.id.to_string(),
+            title: String::new(),
+            function: None,
+            signature: Signature(String::new()),
+            comm: None,
+            pid: None,
+            cpu: None,
+            tainted: None,
+            kernel: None,
+            timestamp: stamp,
+            host: record.host.clone(),
+            origin: record.origin.clone(),
+            seen_at: record.read_at,
+            seq: record.seq,
+            line: record.line,
+            last_line: record.line,
+            corrupted: record.truncated,
+            panicked: false,
+            old: record.old,
+            frames: Vec::new(),
+            details: std::collections::BTreeMap::new(),
+            text: Vec::new(),
+        };
+        let _ = hit.at;
+        Report {
+            event,
+            rule: hit.rule,
+            muted: active.silenced,
+            bare: !record.origin.is_console() && record.origin != Origin::Klog,
+            caller: line.caller.map(<[u8]>::to_vec),
+            stamped: line.printk_us.is_some(),
+            subject: subject_of(active, line),
+            opened: now,
+            last_own: now,
+            last_us: line.printk_us,
+            lines: 0,
+            since_own: 0,
+            frames: false,
+            done: false,
+            gate: false,
+            victim: false,
+            repeats: 0,
+        }
+    }
+
+    /// When the report is complete if nothing more comes.
+    fn due(&self) -> Mono {
+        self.last_own.plus(SETTLE).min(self.opened.plus(AGE_MAX))
+    }
+
+    /// Another header became part of this report.
+    fn follow(&mut self, active: &Active, line: &Line<'_>, now: Mono) {
+        self.last_own = now;
+        self.done = false;
+        if active.rule.role == Role::Panic && self.event.kind != Kind::Panic {
+            self.event.panicked = true;
+        }
+        if active.rule.shape == Shape::Single {
+            self.repeats += 1;
+            self.event.severity = self.event.severity.max(active.severity);
+        }
+        self.note_victim(line.body);
+    }
+
+    fn note_victim(&mut self, body: &[u8]) {
+        if self.event.kind == Kind::Oom && memchr::memmem::find(body, b"Killed process ").is_some() {
+            self.victim = true;
+            self.done = true;
+            if let Some(pid) = victim_pid(body) {
+                self.event.details.entry("victim_pid".into()).or_insert(pid);
+            }
+        }
+    }
+
+    fn append(&mut self, line: &Line<'_>, text: &[u8], now: Mono, own: bool) {
+        if own {
+            self.since_own = 0;
+            self.last_own = now;
+            self.last_us = line.printk_us.or(self.last_us);
+        }
+        let body = line.body;
+        if memchr::memmem::find(body, b"+0x").is_some() {
+            self.frames |= self.lines > 0;
+        }
+        if body.starts_with(b"Sending NMI from CPU")
+            || body.starts_with(b"NMI backtrace for cpu")
+            || body.starts_with(b"Sending NMI to ")
+        {
+            self.gate = true;
+        }
+        if memchr::memmem::find(body, b"printk messages dropped").is_some() {
+            self.event.corrupted = true;
+        }
+        let keep = own || (!self.done && self.since_own <= FOREIGN_RUN_MAX);
+        let room = EVENT_LINES_MAX - if is_key(body) { 0 } else { KEY_LINES_RESERVE };
+        if keep && self.event.text.len() < room {
+            let cut = &text[..text.len().min(EVENT_LINE_BYTES_MAX)];
+            let mut s = String::from_utf8_lossy(cut).into_owned();
+            // A replaced byte takes three.
+            let mut end = s.len().min(EVENT_LINE_BYTES_MAX);
+            while !s.is_char_boundary(end) {
+                end -= 1;
+            }
+            s.truncate(end);
+            self.event.text.push(s);
+        }
+        if own && body.starts_with(b"---[ end trace") {
+            self.done = true;
+        }
+    }
+
+    /// Function, frames, title, signature and facts from the text so far.
+    fn analyse(&mut self, active: &Active) {
+        let text = std::mem::take(&mut self.event.text);
+        let bodies: Vec<&str> = text.iter().map(|t| self.body_of(t)).collect();
+        let header = bodies.first().copied().unwrap_or("");
+        for body in &bodies {
+            facts::read(&mut self.event, body);
+        }
+        let recipe_used = active.rule.recipe;
+        let dump = Dump::read(bodies.iter().copied());
+        let function = recipe::function(recipe_used, &bodies, &dump);
+        self.event.frames = recipe::frames_of(&dump, function.as_deref());
+        let start = active.rule.triggers.iter().filter_map(|t| header.find(t)).min().unwrap_or(0);
+        self.event.title =
+            title::title(active.rule.title, active.title.as_deref(), &header[start..], function.as_deref());
+        let unlocated = title::title(active.rule.title, active.title.as_deref(), &header[start..], None);
+        self.event.signature =
+            signature::signature(self.event.kind, function.as_deref(), &unlocated, &self.event.frames);
+        self.event.function = function;
+        self.event.text = text;
+    }
+
+    fn body_of<'t>(&self, text: &'t str) -> &'t str {
+        if self.bare {
+            return text;
+        }
+        let body = prefix::parse(text.as_bytes()).body;
+        // A prefix is ASCII, so what follows it starts at a character.
+        std::str::from_utf8(body).unwrap_or(text)
+    }
+
+    fn close(mut self, filter: &Prefilter, out: &mut Vec<Signal>) {
+        let active = &filter.rules[self.rule];
+        self.analyse(active);
+        let traced = active.rule.shape == Shape::Trace && active.rule.recipe != Recipe::None;
+        self.event.corrupted |= traced && self.event.function.is_none();
+        if self.repeats > 0 {
+            self.event.details.insert("repeats".into(), self.repeats.to_string());
+        }
+        if !self.muted {
+            out.push(Signal::Closed(self.event));
+        }
+    }
+
+    fn note_line(&mut self, line: Option<u64>) {
+        if self.since_own == 0 && line.is_some() {
+            self.event.last_line = line;
+        }
+    }
+}
+
+impl Stream {
+    /// Remembers where the file stands, for reports that took this line.
+    pub fn stamp_lines(&mut self, line: Option<u64>) {
+        for r in &mut self.open {
+            r.note_line(line);
+        }
+    }
+
+    #[cfg(test)]
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+}
+
+fn quiet_lines(r: &Report, filter: &Prefilter) -> u32 {
+    // An OOM report's task list has as many lines as the machine has tasks; they count as its own.
+    match filter.rules[r.rule].rule.shape {
+        Shape::Single => QUIET_LINES_MAX * 4,
+        _ => QUIET_LINES_MAX,
+    }
+}
+
+/// What repeated lines must share to be one event.
+fn subject_of(active: &Active, line: &Line<'_>) -> Option<String> {
+    if !matches!(active.kind, Kind::IoError | Kind::FsError) {
+        return None;
+    }
+    let body = String::from_utf8_lossy(&line.body[..line.body.len().min(512)]);
+    facts::device(&body).map(|d| facts::subject(&d).to_owned())
+}
+
+fn victim_pid(body: &[u8]) -> Option<String> {
+    for lead in [&b"Killed process "[..], b"Kill process ", b",pid="] {
+        if let Some(at) = memchr::memmem::find(body, lead) {
+            let digits: Vec<u8> =
+                body[at + lead.len()..].iter().copied().take_while(u8::is_ascii_digit).take(10).collect();
+            return String::from_utf8(digits).ok().filter(|d| !d.is_empty());
+        }
+    }
+    None
+}
+
+/// Lines that must not be lost at the end of a long text.
+fn is_key(body: &[u8]) -> bool {
+    [&b"Kernel panic"[..], b"Killed process", b"oom-kill:", b"---[ end"]
+        .iter()
+        .any(|w| memchr::memmem::find(&body[..body.len().min(96)], w).is_some())
+}
+
+fn is_cpu_line(body: &[u8]) -> bool {
+    body.starts_with(b"CPU: ") || body.starts_with(b"Modules linked in:") || body.starts_with(b"RIP: 0010")
+}
+
+/// The machine goes down because somebody asked.
+fn is_shutdown(body: &[u8]) -> bool {
+    [
+        &b"reboot: "[..],
+        b"Restarting system",
+        b"kexec_core: Starting new kernel",
+        b"Power down",
+        b"sysrq: Resetting",
+        b"Starting new kernel",
+    ]
+    .iter()
+    .any(|w| body.starts_with(w))
+}
+
+/// A line that only a dump holds.
+fn is_own(body: &[u8]) -> bool {
+    const LEADS: &[&[u8]] = &[
+        b" ",
+        b"\t",
+        b"CPU",
+        b"Call ",
+        b"Hardware name",
+        b"Modules linked",
+        b"RIP",
+        b"RSP",
+        b"RAX",
+        b"RDX",
+        b"RBP",
+        b"R1",
+        b"EIP",
+        b"Code",
+        b"FS:",
+        b"CS:",
+        b"CR2",
+        b"DR",
+        b"PKRU",
+        b"Workqueue",
+        b"Process ",
+        b"Stack",
+        b"pc :",
+        b"lr :",
+        b"sp :",
+        b"x2",
+        b"x1",
+        b"x9",
+        b"x8",
+        b"x5",
+        b"x6",
+        b"x3",
+        b"x0",
+        b"pstate",
+        b"task:",
+        b"Kernel ",
+        b"---[",
+        b"===",
+        b"Showing",
+        b"stack",
+        b"NMI",
+        b"Sending",
+        b"rcu",
+        b"Read of",
+        b"Write of",
+        b"Allocated",
+        b"Freed",
+        b"The buggy",
+        b"Memory state",
+        b"PGD",
+        b"#PF",
+        b"Oops",
+        b"NIP",
+        b"LR ",
+        b"GPR",
+        b"MSR",
+        b"CFAR",
+        b"Krnl",
+        b"epc",
+        b"PC is",
+        b"Mem",
+        b"Node",
+        b"DMA",
+        b"Normal",
+        b"[",
+        b"INFO:",
+        b"Pid:",
+        b"BUG",
+        b"Last ",
+        b"Exception",
+        b"Backtrace",
+        b"backtrace",
+        b"unreferenced",
+        b"Uninit",
+        b"Local variable",
+        b"page",
+        b"raw",
+        b">",
+        b"irq event",
+        b"hardirqs",
+        b"softirqs",
+        b"Tainted",
+        b"Internal",
+        b"Total swap",
+        b"Free swap",
+        b"Swap",
+        b"Tasks state",
+        b"lowmem",
+        b"active_anon",
+        b"oom",
+        b"\"echo",
+        b"Preemption",
+        b"in_atomic",
+        b"other info",
+        b"the existing",
+        b"which lock",
+        b"but task",
+        b"Bytes",
+        b"value changed",
+        b"read",
+        b"write",
+        b"Dumping",
+        b"Rebooting",
+        b"Shutting",
+        b"Redzone",
+        b"Object",
+        b"Padding",
+        b"Slab",
+    ];
+    body.is_empty()
+        || LEADS.iter().any(|l| body.starts_with(l))
+        || memchr::memmem::find(&body[..body.len().min(160)], b"+0x").is_some()
+}

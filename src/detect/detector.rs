@@ -1,0 +1,183 @@
+//! The detector: one for all hosts and carriers, fed line by line.
+
+use crate::config::RulesConfig;
+use crate::detect::Error;
+use crate::detect::assemble::{Context, Stream};
+use crate::detect::prefilter::{Prefilter, SCAN_BYTES_MAX};
+use crate::detect::prefix;
+use crate::model::{Mono, Origin, Record, Signal};
+use std::borrow::Cow;
+
+/// Logs followed at once. Beyond that, the one that was silent longest gives up its open reports.
+const STREAMS_MAX: usize = 256;
+/// A record with line breaks in it counts as this many lines at most.
+const LINES_PER_RECORD_MAX: usize = 64;
+
+/// Turns records into signals. Memory is bounded by streams × open reports × lines of an event.
+pub struct Detector {
+    filter: Prefilter,
+    /// Most recently used first.
+    streams: Vec<Stream>,
+    number: u64,
+}
+
+impl Detector {
+    /// A detector with the built-in rules as the config changes them.
+    ///
+    /// # Errors
+    /// A rule to silence or regrade that does not exist, an added rule with a used id, an empty phrase or a pattern
+    /// that is no regular expression.
+    pub fn new(rules: &RulesConfig) -> Result<Detector, Error> {
+        Ok(Detector { filter: Prefilter::new(rules)?, streams: Vec::new(), number: 0 })
+    }
+
+    /// Takes one record. A header is signalled at once as [`Signal::Opened`], a complete report as [`Signal::Closed`].
+    /// `now` is the time of reading; in a replay any constant will do.
+    pub fn feed(&mut self, record: &Record, now: Mono, out: &mut Vec<Signal>) {
+        if record.facility.is_some_and(|f| f != 0) {
+            return;
+        }
+        for text in record.text.split(|c| *c == b'\n').take(LINES_PER_RECORD_MAX) {
+            self.line(record, text, now, out);
+        }
+    }
+
+    fn line(&mut self, record: &Record, text: &[u8], now: Mono, out: &mut Vec<Signal>) {
+        let text = &text[..text.len().min(SCAN_BYTES_MAX)];
+        let text = if matches!(record.origin, Origin::Replay(_)) { without_escapes(text) } else { Cow::Borrowed(text) };
+        let text = text.as_ref();
+        let n = self.stream(record, now, out);
+        let candidate = self.filter.is_candidate(text);
+        if !candidate && self.streams[n].is_idle() {
+            self.streams[n].pass(1, text);
+            return;
+        }
+        let console = record.origin.is_console();
+        let mut line = if record.origin == Origin::Kmsg { prefix::bare(text) } else { prefix::parse(text) };
+        if let Some(caller) = &record.caller {
+            line.caller = Some(caller.as_bytes());
+        }
+        line.printk_us = line.printk_us.or(record.stamp.map(|s| s.0));
+        if line.facility.is_some_and(|f| f != 0) {
+            return;
+        }
+        let hit = if candidate { self.filter.header(&line, console) } else { None };
+        let mut cx = Context { filter: &self.filter, number: &mut self.number, now };
+        let stripped;
+        let whole;
+        let record = if text.len() == record.text.len() {
+            record
+        } else {
+            whole = Record { text: text.to_vec(), ..record.clone() };
+            stripped = &whole;
+            stripped
+        };
+        self.streams[n].feed(record, &line, hit, &mut cx, out);
+        self.streams[n].stamp_lines(record.line);
+    }
+
+    /// Whether nothing is open for any stream, so that a caller may skip lines without literals wholesale with
+    /// [`Detector::first_candidate`] and [`Detector::skip`].
+    pub fn is_idle(&self) -> bool {
+        self.streams.iter().all(Stream::is_idle)
+    }
+
+    /// Where the first literal of any rule begins in a larger piece of text.
+    pub fn first_candidate(&self, text: &[u8]) -> Option<usize> {
+        self.filter.find(text)
+    }
+
+    /// Counts lines that the caller passed over; `last` is the last of them.
+    pub fn skip(&mut self, record: &Record, lines: u64, last: &[u8], now: Mono, out: &mut Vec<Signal>) {
+        let n = self.stream(record, now, out);
+        self.streams[n].pass(lines, last);
+    }
+
+    /// The stream of a record, moved to the front.
+    fn stream(&mut self, record: &Record, now: Mono, out: &mut Vec<Signal>) -> usize {
+        let known = self.streams.iter().position(|s| s.host == record.host && s.origin == record.origin);
+        match known {
+            Some(0) => {}
+            Some(n) => self.streams[..=n].rotate_right(1),
+            None => {
+                if self.streams.len() >= STREAMS_MAX
+                    && let Some(mut oldest) = self.streams.pop()
+                {
+                    oldest.finish(&Context { filter: &self.filter, number: &mut self.number, now }, out);
+                }
+                self.streams.insert(0, Stream::new(record.origin.clone(), record.host.clone()));
+            }
+        }
+        0
+    }
+
+    /// Closes the reports whose time is up. Replayed files know no time: theirs are bounded by lines.
+    pub fn tick(&mut self, now: Mono, out: &mut Vec<Signal>) {
+        for stream in &mut self.streams {
+            stream.tick(&Context { filter: &self.filter, number: &mut self.number, now }, out);
+        }
+    }
+
+    /// When [`Detector::tick`] is next needed.
+    pub fn next_due(&self) -> Option<Mono> {
+        self.streams.iter().filter_map(Stream::next_due).min()
+    }
+
+    /// End of input: closes everything.
+    pub fn finish(&mut self, out: &mut Vec<Signal>) {
+        for stream in &mut self.streams {
+            stream.finish(&Context { filter: &self.filter, number: &mut self.number, now: Mono(0) }, out);
+        }
+    }
+}
+
+/// Text without terminal control sequences, carriage returns and NULs.
+fn without_escapes(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr3(0x1b, b'\r', 0, text).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((c, tail)) = rest.split_first() {
+        rest = tail;
+        match c {
+            0x1b if rest.first() == Some(&b'[') => {
+                let end = rest[1..].iter().position(|c| (0x40..=0x7e).contains(c)).map_or(rest.len(), |n| n + 2);
+                rest = &rest[end..];
+            }
+            0x1b => rest = rest.get(1..).unwrap_or(&[]),
+            b'\r' | 0 => {}
+            c => out.push(*c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_taken_out() {
+        assert_eq!(without_escapes(b"\x1b[1;31mBUG\x1b[0m: x\r").as_ref(), b"BUG: x");
+        assert_eq!(without_escapes(b"\x1b").as_ref(), b"");
+        assert_eq!(without_escapes(b"\x1b[").as_ref(), b"");
+    }
+
+    #[test]
+    fn a_storm_keeps_the_state_bounded() {
+        let mut d = Detector::new(&RulesConfig::default()).expect("the built-in rules are sound");
+        let mut out = Vec::new();
+        for n in 0..2000u64 {
+            let mut r = Record::plain(
+                Origin::Kmsg,
+                format!("h{}", n % 400).as_str().into(),
+                format!("kernel BUG at fs/inode.c:{n}!"),
+            );
+            r.caller = Some(format!("T{n}"));
+            d.feed(&r, Mono(0), &mut out);
+        }
+        assert!(d.streams.len() <= STREAMS_MAX);
+        assert!(d.streams.iter().all(|s| s.open_count() <= 8));
+    }
+}

@@ -1,0 +1,116 @@
+//! A report's lines as stacks and program counters.
+
+use crate::detect::frames::{self, Part};
+
+/// Frames kept of one stack, and stacks kept of one report.
+const FRAMES_MAX: usize = 128;
+const STACKS_MAX: usize = 24;
+
+/// One entry of a stack, innermost first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    Frame(String),
+    /// The registers printed in the middle of a stack say where the interrupted code was.
+    Pc(String),
+    IrqStart,
+    IrqEnd,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stack {
+    pub items: Vec<Item>,
+}
+
+impl Stack {
+    /// The names of its frames, without suffixes.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.items.iter().filter_map(|i| match i {
+            Item::Frame(n) | Item::Pc(n) => Some(n.as_str()),
+            _ => None,
+        })
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dump {
+    pub stacks: Vec<Stack>,
+    /// Program counters, in order of the text.
+    pub pcs: Vec<String>,
+}
+
+impl Dump {
+    /// Reads the bodies of a report, header first.
+    pub fn read<'a>(bodies: impl Iterator<Item = &'a str>) -> Dump {
+        let mut dump = Dump::default();
+        let mut now = Stack::default();
+        let mut gap = false;
+        for body in bodies {
+            let (before, rest) = frames::split_marker(body);
+            for part in before.into_iter().chain(std::iter::once(frames::part(rest))) {
+                dump.take(part, &mut now, &mut gap);
+            }
+        }
+        dump.close(&mut now);
+        dump
+    }
+
+    fn take(&mut self, part: Part<'_>, now: &mut Stack, gap: &mut bool) {
+        match part {
+            Part::TraceStart => {
+                self.close(now);
+                *gap = false;
+            }
+            Part::Frame(name, true) => {
+                if *gap {
+                    self.close(now);
+                    *gap = false;
+                }
+                push(now, Item::Frame(clean(name)));
+            }
+            Part::Pc(name) => {
+                let name = clean(name);
+                if !*gap && !now.items.is_empty() {
+                    push(now, Item::Pc(name.clone()));
+                }
+                if self.pcs.len() < STACKS_MAX {
+                    self.pcs.push(name);
+                }
+            }
+            Part::IrqStart => push(now, Item::IrqStart),
+            Part::IrqEnd => push(now, Item::IrqEnd),
+            Part::Frame(_, false) | Part::Neutral => {}
+            Part::User | Part::Text => *gap = true,
+        }
+    }
+
+    fn close(&mut self, now: &mut Stack) {
+        let done = std::mem::take(now);
+        if done.names().next().is_some() && self.stacks.len() < STACKS_MAX {
+            self.stacks.push(done);
+        }
+    }
+}
+
+fn push(stack: &mut Stack, item: Item) {
+    if stack.items.len() < FRAMES_MAX {
+        stack.items.push(item);
+    }
+}
+
+fn clean(name: &str) -> String {
+    frames::plain(name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_end_at_text_and_keep_the_interrupted_counter() {
+        let text = "Call Trace:\n <IRQ>\n dump_stack+0x1/0x2\n tick+0x1/0x2\n </IRQ>\nRIP: 0010:busy+0x1/0x2\nRAX: 0000\n loop_forever+0x1/0x2\nFreed by task 1:\n kfree+0x1/0x2";
+        let d = Dump::read(text.lines());
+        assert_eq!(d.stacks.len(), 2);
+        assert_eq!(d.stacks[0].names().collect::<Vec<_>>(), ["dump_stack", "tick", "busy", "loop_forever"]);
+        assert_eq!(d.pcs, ["busy"]);
+    }
+}

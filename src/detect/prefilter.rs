@@ -1,0 +1,177 @@
+//! The rules in force, and the one literal pass that decides whether a line is worth a second look.
+//!
+//! A quiet line costs one Aho-Corasick walk over its bytes and nothing else: no prefix is parsed, no
+//! regex runs, nothing is allocated.
+
+use crate::config::RulesConfig;
+use crate::detect::Error;
+use crate::detect::prefix::Line;
+use crate::detect::rules::{self, CHOSEN_BY_USERS, Place, Recipe, Role, Rule, Shape, Title};
+use crate::model::{Kind, Severity};
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use regex::bytes::Regex;
+use std::borrow::Cow;
+
+/// Bytes of a line that are looked at.
+pub(crate) const SCAN_BYTES_MAX: usize = 4096;
+
+/// A rule as configured.
+pub(crate) struct Active {
+    pub id: Cow<'static, str>,
+    pub kind: Kind,
+    pub severity: Severity,
+    pub alarm: bool,
+    /// Takes its lines, says nothing.
+    pub silenced: bool,
+    pub title: Option<String>,
+    pub rule: &'static Rule,
+    pattern: Option<Regex>,
+}
+
+/// What a rule of the operator's own behaves like.
+static ADDED: Rule = {
+    let mut r = rules::rule("added", Kind::Other, Severity::Error, &[], "", "the config", "A rule of the config.");
+    r.place = Place::Anywhere;
+    r.shape = Shape::Single;
+    r.recipe = Recipe::None;
+    r.role = Role::Start;
+    r.title = Title::Fixed("");
+    r.program = true;
+    r
+};
+
+pub(crate) struct Prefilter {
+    literals: AhoCorasick,
+    /// The rule of each literal.
+    owner: Vec<u16>,
+    pub rules: Vec<Active>,
+}
+
+/// A header: which rule, and where in the body its trigger begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hit {
+    pub rule: usize,
+    pub at: usize,
+}
+
+impl Prefilter {
+    /// Fails on rule ids that do not exist and on patterns that are no regex.
+    pub fn new(config: &RulesConfig) -> Result<Prefilter, Error> {
+        let mut active: Vec<Active> = Vec::new();
+        for added in &config.add {
+            let pattern = match &added.pattern {
+                Some(p) => {
+                    Some(Regex::new(p).map_err(|e| Error::Pattern { rule: added.id.clone(), source: Box::new(e) })?)
+                }
+                None => None,
+            };
+            if added.phrase.is_empty() {
+                return Err(Error::EmptyPhrase { rule: added.id.clone() });
+            }
+            if rules::all().any(|r| r.id == added.id) || active.iter().any(|a| a.id == added.id) {
+                return Err(Error::Duplicate { rule: added.id.clone() });
+            }
+            active.push(Active {
+                id: Cow::Owned(added.id.clone()),
+                kind: added.kind,
+                severity: added.severity,
+                alarm: added.alarm,
+                silenced: false,
+                title: Some(added.title.clone().unwrap_or_else(|| added.phrase.clone())),
+                rule: &ADDED,
+                pattern,
+            });
+        }
+        active.extend(rules::all().map(|r| Active {
+            id: Cow::Borrowed(r.id),
+            kind: r.kind,
+            severity: r.severity,
+            alarm: r.alarm,
+            silenced: false,
+            title: None,
+            rule: r,
+            pattern: None,
+        }));
+        for id in &config.silence {
+            named(&mut active, id)?.silenced = true;
+        }
+        for change in &config.regrade {
+            let rule = named(&mut active, &change.rule)?;
+            rule.severity = change.severity.unwrap_or(rule.severity);
+            rule.alarm = change.alarm.unwrap_or(rule.alarm);
+        }
+        let mut owner = Vec::new();
+        let mut literals: Vec<&[u8]> = Vec::new();
+        for (n, rule) in active.iter().enumerate() {
+            let own: Vec<&[u8]> = match config.add.get(n) {
+                Some(added) => vec![added.phrase.as_bytes()],
+                None => rule.rule.triggers.iter().map(|t| t.as_bytes()).collect(),
+            };
+            for literal in own {
+                literals.push(literal);
+                owner.push(u16::try_from(n).unwrap_or(u16::MAX));
+            }
+        }
+        let literals = AhoCorasick::builder()
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(literals)
+            .map_err(|e| Error::Literals { source: Box::new(e) })?;
+        Ok(Prefilter { literals, owner, rules: active })
+    }
+
+    /// Whether any literal stands in the scanned part of the text.
+    pub fn is_candidate(&self, text: &[u8]) -> bool {
+        self.literals.is_match(&text[..text.len().min(SCAN_BYTES_MAX)])
+    }
+
+    /// The first literal in a larger piece of text, for callers that skip quiet lines wholesale.
+    pub fn find(&self, text: &[u8]) -> Option<usize> {
+        self.literals.find(text).map(|m| m.start())
+    }
+
+    /// The first rule, in the order of the table, that accepts the line.
+    pub fn header(&self, line: &Line<'_>, console: bool) -> Option<Hit> {
+        let body = &line.body[..line.body.len().min(SCAN_BYTES_MAX)];
+        let mut best: Option<Hit> = None;
+        for found in self.literals.find_overlapping_iter(body) {
+            let rule = usize::from(self.owner[found.pattern().as_usize()]);
+            if best.is_some_and(|b| b.rule <= rule) {
+                continue;
+            }
+            if self.accepts(rule, body, found.start(), line, console) {
+                best = Some(Hit { rule, at: found.start() });
+            }
+        }
+        best
+    }
+
+    fn accepts(&self, n: usize, body: &[u8], at: usize, line: &Line<'_>, console: bool) -> bool {
+        let active = &self.rules[n];
+        let rule = active.rule;
+        let placed = match rule.place {
+            Place::Within(max) => at <= max,
+            Place::Anywhere => true,
+        };
+        let trusted = (!line.user || rule.program) && (!console || !rule.stamped || line.kernel);
+        placed
+            && trusted
+            && !CHOSEN_BY_USERS.iter().any(|w| memchr::memmem::find(&body[..at], w.as_bytes()).is_some())
+            && !rule.vetoes.iter().any(|v| memchr::memmem::find(body, v.as_bytes()).is_some())
+            && rule.check.is_none_or(|check| check(body, at))
+            && active.pattern.as_ref().is_none_or(|p| p.is_match(body))
+    }
+}
+
+fn named<'a>(rules: &'a mut [Active], id: &str) -> Result<&'a mut Active, Error> {
+    match rules.iter().position(|r| r.id == id) {
+        Some(n) => Ok(&mut rules[n]),
+        None => {
+            let near = rules
+                .iter()
+                .map(|r| (strsim::damerau_levenshtein(&r.id, id), r.id.as_ref()))
+                .min()
+                .map_or_else(String::new, |(_, near)| near.to_owned());
+            Err(Error::UnknownRule { id: id.to_owned(), near })
+        }
+    }
+}

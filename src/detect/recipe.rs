@@ -1,0 +1,226 @@
+//! Which function is at fault: one way per family of reports.
+
+use crate::detect::dump::{Dump, Item, Stack};
+use crate::detect::frames;
+use crate::detect::rules::Recipe;
+use crate::detect::skip;
+
+/// The function of a report; `None` where the text names none. `bodies` begins with the header.
+pub(crate) fn function(recipe: Recipe, bodies: &[&str], dump: &Dump) -> Option<String> {
+    let header = bodies.first().copied().unwrap_or("");
+    let found = match recipe {
+        Recipe::None => None,
+        Recipe::Pc => counter(dump).or_else(|| first_useful(dump)),
+        Recipe::Header => useful(after_in(header)).or_else(|| first_useful(dump)).or_else(|| plain(after_in(header))),
+        Recipe::Warn => useful(warn_site(header))
+            .or_else(|| bodies.iter().take(8).find_map(|b| useful(warn_site(b))))
+            .or_else(|| first_useful(dump))
+            .or_else(|| counter(dump))
+            .or_else(|| plain(warn_site(header))),
+        Recipe::Trace => first_useful(dump).or_else(|| counter(dump)),
+        Recipe::Lock => wanted_lock(bodies).or_else(|| first_useful(dump)),
+        Recipe::Stall => stalled(dump).or_else(|| counter(dump)),
+        Recipe::Hang => hanging(dump),
+        Recipe::Leak => first_useful(dump),
+    };
+    found.map(|f| frames::syscall(&f).into_owned())
+}
+
+/// The frames that a reader wants to see: those of the stack the function came from, reporting frames left out.
+pub(crate) fn frames_of(dump: &Dump, function: Option<&str>) -> Vec<String> {
+    let stack = function
+        .and_then(|f| dump.stacks.iter().find(|s| s.names().any(|n| frames::syscall(n) == f)))
+        .or_else(|| dump.stacks.first());
+    let mut out: Vec<String> = stack
+        .into_iter()
+        .flat_map(Stack::names)
+        .skip_while(|n| skip::is_reporting(n))
+        .map(|n| frames::syscall(n).into_owned())
+        .collect();
+    out.dedup();
+    if let (Some(f), true) = (function, out.is_empty()) {
+        out.push(f.to_owned());
+    }
+    out
+}
+
+fn plain(name: Option<&str>) -> Option<String> {
+    name.map(|n| frames::plain(n).to_owned())
+}
+
+fn useful(name: Option<&str>) -> Option<String> {
+    plain(name).filter(|n| !skip::is_helper(n))
+}
+
+/// The first program counter in kernel code that is nobody's helper.
+fn counter(dump: &Dump) -> Option<String> {
+    let first = dump.pcs.iter().find(|n| !skip::is_reporting(n))?;
+    if skip::is_helper(first) { first_useful(dump).or_else(|| Some(first.clone())) } else { Some(first.clone()) }
+}
+
+fn first_useful(dump: &Dump) -> Option<String> {
+    dump.stacks
+        .iter()
+        .take(3)
+        .find_map(|s| s.names().find(|n| !skip::is_helper(n) && !skip::is_waiting(n)))
+        .map(str::to_owned)
+}
+
+/// `… in FUNCTION+0x1/0x2`, `… in FUNCTION / other`.
+fn after_in(header: &str) -> Option<&str> {
+    let at = header.find(" in ")? + 4;
+    let rest = &header[at..];
+    let name = match rest.find("+0x") {
+        Some(plus) if frames::is_symbol(&rest[..plus]) => &rest[..plus],
+        _ => rest.split([' ', '+', ',']).next()?,
+    };
+    frames::is_symbol(name).then_some(name)
+}
+
+/// The function behind the source location of a WARN.
+fn warn_site(header: &str) -> Option<&str> {
+    if !header.contains("WARNING:") && !header.contains("Badness at") {
+        return None;
+    }
+    let at = header.rfind(" at ").map(|n| n + 4).or_else(|| header.find(" at").map(|n| n + 3))?;
+    header[at..].split_ascii_whitespace().take(3).find_map(|word| {
+        let word = word.trim_end_matches(',');
+        let name = word.split("+0x").next().unwrap_or(word).trim_end_matches("()");
+        let function = word.contains("+0x") || word.ends_with("()");
+        (function && frames::is_symbol(name)).then_some(name)
+    })
+}
+
+/// `… is trying to acquire lock:` and the `at: FUNCTION` of the next lines.
+fn wanted_lock(bodies: &[&str]) -> Option<String> {
+    const WANTS: &[&str] = &[
+        "trying to acquire lock",
+        "trying to release lock",
+        "trying to lock:",
+        "trying to contend lock",
+        "takes:",
+        "is freeing memory",
+    ];
+    let start = bodies.iter().take(60).position(|b| WANTS.iter().any(|w| b.contains(w)))?;
+    let line = bodies[start..].iter().take(5).find(|b| b.contains(" at: "))?;
+    let rest = &line[line.find(" at: ")? + 5..];
+    let name = rest.rsplit("] ").next().unwrap_or(rest).split("+0x").next()?.split_ascii_whitespace().next()?;
+    useful(frames::is_symbol(name).then_some(name))
+}
+
+/// What the CPU ran below the interrupt: the frame above the first dispatcher.
+fn stalled(dump: &Dump) -> Option<String> {
+    let gp_kthread = |s: &Stack| s.names().any(|n| n == "rcu_gp_kthread" || n == "rcu_nocb_gp_kthread");
+    let mut fallback = None;
+    for stack in dump.stacks.iter().filter(|s| !gp_kthread(s)) {
+        let Some(below) = interrupted(stack) else {
+            if fallback.is_none() {
+                fallback = above_anchor(&stack.items);
+            }
+            continue;
+        };
+        if let Some(name) = above_anchor(below) {
+            return Some(name);
+        }
+    }
+    fallback
+}
+
+/// The part of a stack behind the entry of the interrupt.
+fn interrupted(stack: &Stack) -> Option<&[Item]> {
+    let at = stack.items.iter().position(|i| match i {
+        Item::Frame(n) => skip::is_interrupt_entry(n),
+        Item::IrqEnd => true,
+        _ => false,
+    })?;
+    // Entry frames come in rows: `__irq_svc` behind `gic_handle_irq`.
+    let more = stack.items[at..].iter().take_while(|i| match i {
+        Item::Frame(n) => skip::is_interrupt_entry(n) || skip::is_reporting(n),
+        Item::IrqEnd => true,
+        _ => false,
+    });
+    let rest = &stack.items[at + more.count()..];
+    (!rest.is_empty()).then_some(rest)
+}
+
+fn above_anchor(items: &[Item]) -> Option<String> {
+    let mut last: Option<&str> = None;
+    let mut last_useful: Option<&str> = None;
+    for item in items {
+        let (Item::Frame(name) | Item::Pc(name)) = item else { continue };
+        if name.starts_with("smp_call_function") && !name.ends_with("interrupt") {
+            return Some(name.clone());
+        }
+        if skip::is_anchor(name) && last.is_some() {
+            break;
+        }
+        if !skip::is_anchor(name) {
+            last = Some(name);
+            if !skip::is_helper(name) {
+                last_useful = Some(name);
+            }
+        }
+    }
+    last_useful.or(last).map(str::to_owned)
+}
+
+/// The first frame of a blocked task that is not waiting itself; the two great queues stand for themselves.
+fn hanging(dump: &Dump) -> Option<String> {
+    let stack = dump.stacks.first()?;
+    let mut names = stack.names();
+    let first = names.find(|n| {
+        n.starts_with("synchronize_")
+            || n.starts_with("__synchronize_")
+            || *n == "rtnl_lock"
+            || !(skip::is_helper(n) || skip::is_waiting(n))
+    })?;
+    if first.starts_with("synchronize_") || first.starts_with("__synchronize_") {
+        return Some("synchronize_rcu".into());
+    }
+    Some(first.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(recipe: Recipe, text: &str) -> Option<String> {
+        let bodies: Vec<&str> = text.lines().collect();
+        function(recipe, &bodies, &Dump::read(bodies.iter().copied()))
+    }
+
+    #[test]
+    fn each_recipe_finds_its_function() {
+        for (recipe, text, want) in [
+            (Recipe::Pc, "oops\nRIP: 0010:foo+0x1/0x2\nCall Trace:\n bar+0x1/0x2", "foo"),
+            (Recipe::Pc, "oops\nRIP: 0010:memcpy+0x1/0x2\nCall Trace:\n kfree+0x1/0x2\n bar+0x1/0x2", "bar"),
+            (Recipe::Header, "BUG: KASAN: use-after-free in foo+0x1/0x2\nCall Trace:\n bar+0x1/0x2", "foo"),
+            (
+                Recipe::Header,
+                "BUG: KASAN: use-after-free in memcpy+0x1/0x2\nCall Trace:\n dump_stack+0x1/0x2\n bar+0x1/0x2",
+                "bar",
+            ),
+            (Recipe::Warn, "WARNING: CPU: 1 PID: 2 at net/core/dev.c:12 foo+0x1/0x2", "foo"),
+            (Recipe::Warn, "WARNING: at net/core/dev.c:12 foo()", "foo"),
+            (Recipe::Warn, "WARNING: net/core/dev.c:12 at foo+0x1/0x2, CPU#1: x/1", "foo"),
+            (
+                Recipe::Lock,
+                "WARNING: possible\nx/1 is trying to acquire lock:\nffff (a){+.+.}-{3:3}, at: foo+0x1/0x2\n",
+                "foo",
+            ),
+            (
+                Recipe::Stall,
+                "rcu\n <IRQ>\n rcu_x+0x1/0x2\n apic_timer_interrupt+0x1/0x2\n </IRQ>\nRIP: 0010:random+0x1/0x2\n foo+0x1/0x2\n vfs_write+0x1/0x2",
+                "foo",
+            ),
+            (
+                Recipe::Hang,
+                "task\nCall Trace:\n __schedule+0x1/0x2\n schedule+0x1/0x2\n mutex_lock+0x1/0x2\n foo+0x1/0x2",
+                "foo",
+            ),
+        ] {
+            assert_eq!(of(recipe, text).as_deref(), Some(want), "{text}");
+        }
+        assert_eq!(of(Recipe::None, "x\nRIP: 0010:foo+0x1/0x2"), None);
+    }
+}

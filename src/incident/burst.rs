@@ -1,0 +1,78 @@
+//! One failure and what follows from it: the events that make one incident.
+
+use crate::model::{Event, IncidentId, Kind, Mono};
+use std::time::Duration;
+
+/// How long after a grave first cause its typical consequences still belong to it. The kernel
+/// reports a hung task 120 s to 240 s after it stopped (kernel/hung_task.c: `sysctl_hung_task_timeout_secs`,
+/// checked once per interval), an RCU stall after 21 s to 60 s.
+const CONSEQUENCE_WINDOW: Duration = Duration::from_secs(300);
+
+/// A trickle of events must not keep one incident open for ever and hide a new failure behind it.
+const LENGTH_MAX: Duration = Duration::from_secs(60);
+
+/// One open incident.
+#[derive(Debug)]
+pub struct Burst {
+    pub id: IncidentId,
+    pub host: String,
+    /// Kind of the first cause.
+    pub kind: Kind,
+    opened_at: Mono,
+    last_at: Mono,
+    /// Event numbers that belong to it and are not closed yet.
+    pub unfinished: Vec<u64>,
+}
+
+impl Burst {
+    pub fn new(id: IncidentId, event: &Event, now: Mono) -> Burst {
+        Burst {
+            id,
+            host: event.host.to_string(),
+            kind: event.kind,
+            opened_at: now,
+            last_at: now,
+            unfinished: vec![event.number],
+        }
+    }
+
+    /// Whether `event`, seen `now`, is part of this failure.
+    pub fn takes(&self, event: &Event, now: Mono, coalesce: Duration) -> bool {
+        if *self.host != *event.host {
+            return false;
+        }
+        (now.since(self.last_at) <= coalesce && now.since(self.opened_at) <= LENGTH_MAX.max(coalesce))
+            || (is_grave(self.kind) && is_consequence(event.kind) && now.since(self.opened_at) <= CONSEQUENCE_WINDOW)
+    }
+
+    pub fn touch(&mut self, now: Mono) {
+        self.last_at = now;
+    }
+
+    /// Nothing can join any more.
+    pub fn is_over(&self, now: Mono, coalesce: Duration) -> bool {
+        let waits = if is_grave(self.kind) { CONSEQUENCE_WINDOW } else { Duration::ZERO };
+        now.since(self.last_at) > coalesce && now.since(self.opened_at) > waits && self.unfinished.is_empty()
+    }
+}
+
+/// Kernel code died or stands still: tasks waiting for what it held will be reported one by one.
+fn is_grave(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Panic
+            | Kind::Oops
+            | Kind::Bug
+            | Kind::Kasan
+            | Kind::SoftLockup
+            | Kind::HardLockup
+            | Kind::RcuStall
+            | Kind::HungTask
+            | Kind::IoError
+            | Kind::FsError
+    )
+}
+
+fn is_consequence(kind: Kind) -> bool {
+    matches!(kind, Kind::HungTask | Kind::RcuStall | Kind::SoftLockup | Kind::HardLockup | Kind::Panic)
+}

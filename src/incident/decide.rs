@@ -1,0 +1,334 @@
+//! The state machine: bursts, cool-down, rate limit.
+//!
+//! An event is announced twice. On `Opened` a capture starts at once, unless something of the same
+//! rule was captured lately: then only the complete report (`Closed`, a second later at most) tells
+//! whether it is the same failure again, and the decision waits for it.
+
+use crate::config::IncidentConfig;
+use crate::incident::burst::Burst;
+use crate::incident::cooldown::Cooldown;
+use crate::model::{BootId, Event, Incident, IncidentId, Losses, Mono, Signal, Trigger, Wall};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Open bursts at most; one per host is the rule. The oldest is closed beyond that.
+const BURSTS_MAX: usize = 256;
+
+/// What the incidents of this host have in common.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// Name of this host.
+    pub host: String,
+    pub boot_id: Option<BootId>,
+    pub kernel: Option<String>,
+    /// lastgasp's version.
+    pub version: String,
+    /// What lastgasp cannot see here.
+    pub limits: Vec<String>,
+    /// These incidents are of a fire drill.
+    pub drill: bool,
+}
+
+/// What is to be done about a signal. Not carrying it out loses evidence.
+#[must_use]
+#[derive(Debug, PartialEq)]
+pub enum Decision {
+    /// Take a snapshot of this incident now. `unfinished`: its trigger's complete report follows as an `Update`.
+    Capture { incident: Box<Incident>, unfinished: bool },
+    /// More about an incident that is being captured, or was. `recurrences`: how often the event's
+    /// signature came since its last snapshot but this one.
+    Update { id: IncidentId, event: Box<Event>, recurrences: u64 },
+    /// An event without alarm: show and count it.
+    Note(Box<Event>),
+    /// Not captured, for this reason (`cooldown`, `rate_limit`); already counted.
+    Suppress(&'static str, Box<Event>),
+    /// A service answers again.
+    Recovery(Box<Event>),
+    /// The same event will be complete in a moment.
+    Wait,
+}
+
+/// Everything that decides.
+#[derive(Debug)]
+pub struct Incidents {
+    config: IncidentConfig,
+    identity: Identity,
+    bursts: Vec<Burst>,
+    cooldown: Cooldown,
+    captures: VecDeque<Mono>,
+    /// What came to nothing, by cause.
+    pub losses: Losses,
+}
+
+impl Incidents {
+    pub fn new(config: IncidentConfig, identity: Identity) -> Incidents {
+        Incidents {
+            config,
+            identity,
+            bursts: Vec::new(),
+            cooldown: Cooldown::default(),
+            captures: VecDeque::new(),
+            losses: Losses::default(),
+        }
+    }
+
+    /// Decides about one signal. `new_id` is called when an incident is opened.
+    pub fn decide(&mut self, signal: Signal, now: Mono, wall: Wall, new_id: impl FnOnce() -> IncidentId) -> Decision {
+        let coalesce = Duration::from_millis(self.config.coalesce_ms);
+        self.bursts.retain(|b| !b.is_over(now, coalesce));
+        match signal {
+            Signal::Recovered(event) => Decision::Recovery(Box::new(event)),
+            Signal::Opened(event) if !event.alarm => Decision::Wait,
+            Signal::Closed(event) if !event.alarm => {
+                self.forget(event.number);
+                Decision::Note(Box::new(event))
+            }
+            Signal::Opened(event) => self.opened(event, now, wall, coalesce, new_id),
+            Signal::Closed(event) => self.closed(event, now, wall, coalesce, new_id),
+        }
+    }
+
+    fn opened(
+        &mut self,
+        event: Event,
+        now: Mono,
+        wall: Wall,
+        coalesce: Duration,
+        new_id: impl FnOnce() -> IncidentId,
+    ) -> Decision {
+        if let Some(burst) = self.bursts.iter_mut().find(|b| b.takes(&event, now, coalesce)) {
+            burst.touch(now);
+            burst.unfinished.push(event.number);
+            return Decision::Wait;
+        }
+        let window = Duration::from_secs(self.config.cooldown_s);
+        if self.rate_is_reached(now) || self.cooldown.rule_is_warm(&event.host, &event.rule, now, window) {
+            return Decision::Wait;
+        }
+        self.open(event, now, wall, true, new_id)
+    }
+
+    fn closed(
+        &mut self,
+        event: Event,
+        now: Mono,
+        wall: Wall,
+        coalesce: Duration,
+        new_id: impl FnOnce() -> IncidentId,
+    ) -> Decision {
+        let window = Duration::from_secs(self.config.cooldown_s);
+        let member = self.bursts.iter().position(|b| b.unfinished.contains(&event.number));
+        if let Some(i) = member {
+            let burst = &mut self.bursts[i];
+            burst.unfinished.retain(|n| *n != event.number);
+            burst.touch(now);
+            let id = burst.id.clone();
+            // Known by its signature from here on, whatever it looked like on its first line.
+            let mut recurrences = 0;
+            if !self.cooldown.recurs(&event.host, &event.signature, now, window) {
+                recurrences = self.cooldown.captured(&event.host, &event.signature, &event.rule, now);
+            }
+            return Decision::Update { id, event: Box::new(event), recurrences };
+        }
+        if let Some(burst) = self.bursts.iter_mut().find(|b| b.takes(&event, now, coalesce)) {
+            burst.touch(now);
+            return Decision::Update { id: burst.id.clone(), event: Box::new(event), recurrences: 0 };
+        }
+        if self.cooldown.recurs(&event.host, &event.signature, now, window) {
+            self.losses.add("cooldown", 1);
+            return Decision::Suppress("cooldown", Box::new(event));
+        }
+        self.open(event, now, wall, false, new_id)
+    }
+
+    /// Opens an incident, if the rate allows.
+    fn open(
+        &mut self,
+        event: Event,
+        now: Mono,
+        wall: Wall,
+        unfinished: bool,
+        new_id: impl FnOnce() -> IncidentId,
+    ) -> Decision {
+        if self.rate_is_reached(now) {
+            self.losses.add("rate_limit", 1);
+            return Decision::Suppress("rate_limit", Box::new(event));
+        }
+        self.captures.push_back(now);
+        let id = new_id();
+        let mut burst = Burst::new(id.clone(), &event, now);
+        let mut recurrences = 0;
+        if !unfinished {
+            burst.unfinished.clear();
+            recurrences = self.cooldown.captured(&event.host, &event.signature, &event.rule, now);
+        }
+        if self.bursts.len() >= BURSTS_MAX {
+            self.bursts.remove(0);
+        }
+        self.bursts.push(burst);
+        Decision::Capture { incident: Box::new(self.incident(id, event, wall, recurrences)), unfinished }
+    }
+
+    fn rate_is_reached(&mut self, now: Mono) -> bool {
+        while self.captures.front().is_some_and(|t| now.since(*t) >= HOUR) {
+            self.captures.pop_front();
+        }
+        self.captures.len() >= self.config.max_per_hour as usize
+    }
+
+    fn incident(&self, id: IncidentId, event: Event, wall: Wall, recurrences: u64) -> Incident {
+        let identity = &self.identity;
+        let local = !event.origin.is_console();
+        Incident {
+            format: 1,
+            id,
+            kind: event.kind,
+            title: event.title.clone(),
+            host: event.host.to_string(),
+            captured_on: identity.host.clone(),
+            local,
+            opened_at: wall,
+            drill: identity.drill,
+            boot_id: if local { identity.boot_id.clone() } else { None },
+            kernel: if local { identity.kernel.clone() } else { event.kernel.clone() },
+            version: identity.version.clone(),
+            trigger: Trigger::Event(Box::new(event)),
+            events: Vec::new(),
+            events_left_out: 0,
+            recurrences,
+            losses: self.losses.clone(),
+            limits: identity.limits.clone(),
+        }
+    }
+
+    fn forget(&mut self, number: u64) {
+        for b in &mut self.bursts {
+            b.unfinished.retain(|n| *n != number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Kind, Origin, Severity, Signature};
+    use std::collections::BTreeMap;
+
+    fn event(number: u64, kind: Kind, signature: &str) -> Event {
+        Event {
+            number,
+            kind,
+            severity: Severity::Error,
+            alarm: true,
+            rule: kind.name().to_owned(),
+            title: format!("{kind} in f"),
+            function: Some("f".into()),
+            signature: Signature(signature.into()),
+            comm: None,
+            pid: None,
+            cpu: None,
+            tainted: None,
+            kernel: None,
+            timestamp: None,
+            host: "h".into(),
+            origin: Origin::Kmsg,
+            seen_at: None,
+            seq: None,
+            line: None,
+            last_line: None,
+            corrupted: false,
+            panicked: false,
+            old: false,
+            frames: Vec::new(),
+            details: BTreeMap::new(),
+            text: Vec::new(),
+        }
+    }
+
+    fn fresh(max_per_hour: u32) -> Incidents {
+        let config = IncidentConfig { coalesce_ms: 10_000, cooldown_s: 600, max_per_hour };
+        Incidents::new(config, Identity { host: "h".into(), ..Identity::default() })
+    }
+
+    const fn at(seconds: u64) -> Mono {
+        Mono(seconds * 1_000_000_000)
+    }
+
+    /// Announces an event twice, as the detector does; what came of each.
+    fn both(i: &mut Incidents, e: &Event, seconds: u64) -> (Decision, Decision) {
+        let id = || IncidentId(format!("id{}", e.number));
+        let opened = i.decide(Signal::Opened(e.clone()), at(seconds), Wall(0), id);
+        let closed = i.decide(Signal::Closed(e.clone()), at(seconds), Wall(0), id);
+        (opened, closed)
+    }
+
+    fn captures(d: &(Decision, Decision)) -> usize {
+        [&d.0, &d.1].iter().filter(|d| matches!(d, Decision::Capture { .. })).count()
+    }
+
+    #[test]
+    fn an_oops_a_panic_and_thirty_hung_tasks_are_one_incident_of_the_first_kind() {
+        let mut i = fresh(12);
+        let first = both(&mut i, &event(1, Kind::Oops, "a"), 0);
+        assert!(matches!(&first.0, Decision::Capture { incident, unfinished: true } if incident.kind == Kind::Oops));
+        assert!(matches!(&first.1, Decision::Update { id, .. } if id.0 == "id1"));
+        assert_eq!(captures(&both(&mut i, &event(2, Kind::Panic, "b"), 1)), 0);
+        for n in 0..30 {
+            let d = both(&mut i, &event(3 + n, Kind::HungTask, &format!("t{n}")), 120 + n);
+            assert!(matches!(&d.1, Decision::Update { id, .. } if id.0 == "id1"), "{d:?}");
+        }
+    }
+
+    #[test]
+    fn a_recurrence_within_the_cooldown_is_counted_and_told_to_the_next_snapshot() {
+        let mut i = fresh(12);
+        assert_eq!(captures(&both(&mut i, &event(1, Kind::Warning, "a"), 0)), 1);
+        for (n, s) in [(2, 100), (3, 200)] {
+            let d = both(&mut i, &event(n, Kind::Warning, "a"), s);
+            assert_eq!(d.0, Decision::Wait);
+            assert!(matches!(d.1, Decision::Suppress("cooldown", _)));
+        }
+        // Another bug of the same rule waits for its complete report, and then is captured.
+        let other = both(&mut i, &event(4, Kind::Warning, "b"), 300);
+        assert_eq!(captures(&other), 1);
+        assert!(matches!(other.1, Decision::Capture { unfinished: false, .. }));
+        let again = both(&mut i, &event(5, Kind::Warning, "a"), 1000);
+        assert!(matches!(again.0, Decision::Capture { .. }));
+        assert!(matches!(again.1, Decision::Update { recurrences: 2, .. }), "{again:?}");
+        assert_eq!(i.losses.counts["cooldown"], 2);
+    }
+
+    #[test]
+    fn a_storm_of_distinct_failures_is_limited_and_every_loss_counted() {
+        let mut i = fresh(3);
+        let mut taken = 0;
+        for n in 0..2000 {
+            taken += captures(&both(&mut i, &event(n, Kind::Warning, &format!("s{n}")), n));
+        }
+        assert_eq!(taken, 3);
+        let lost: u64 = i.losses.counts.values().sum();
+        // Each event was captured, joined a burst, or was counted.
+        assert!(lost > 0 && lost <= 1997, "{lost}");
+        assert!(i.bursts.len() <= BURSTS_MAX);
+    }
+
+    #[test]
+    fn events_without_alarm_are_noted_once() {
+        let mut i = fresh(3);
+        let mut e = event(1, Kind::UserFault, "a");
+        e.alarm = false;
+        let d = both(&mut i, &e, 0);
+        assert_eq!(d.0, Decision::Wait);
+        assert!(matches!(d.1, Decision::Note(_)));
+    }
+
+    #[test]
+    fn hosts_do_not_share_bursts() {
+        let mut i = fresh(12);
+        assert_eq!(captures(&both(&mut i, &event(1, Kind::Oops, "a"), 0)), 1);
+        let mut other = event(2, Kind::Oops, "a");
+        other.host = "elsewhere".into();
+        assert_eq!(captures(&both(&mut i, &other, 1)), 1);
+    }
+}

@@ -1,0 +1,427 @@
+//! The `tail` role: a process of its own that follows the console files, because a file system that hangs
+//! takes every process with it that touches it.
+//!
+//! It is told what to follow, sends [`Record`]s, and owns the state file. When the parent is behind it waits:
+//! the log files themselves are the buffer. Positions are saved only for records that were sent, so a
+//! restart after [`TailOrder::Stop`] neither loses nor repeats a line; after a crash at most the lines of
+//! the last 2 s come twice.
+
+use crate::config::ConsoleConfig;
+use crate::model::{HistoryLine, Losses, Mono, Origin, Record};
+use crate::source::kernel::Cursor;
+use crate::source::{ConsoleState, Consoles, Error, Notice, history};
+use crate::sys::clock;
+use crate::sys::ipc::{Channel, PACKET_MAX, Received};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The parent sends its first order at once.
+const START_WITHIN: Duration = Duration::from_secs(30);
+/// How often the state is saved, and losses are told, at most.
+const SAVE_EVERY: Duration = Duration::from_secs(2);
+/// How long a parent that has ordered a stop is waited for when it does not read.
+const STOP_WITHIN: Duration = Duration::from_secs(1);
+/// Records read before they are sent; some 100 KiB.
+const STEP_RECORDS: usize = 1024;
+/// The state of 1024 files is about 300 KiB.
+const STATE_MAX: u64 = 4 << 20;
+
+/// What the parent says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum TailOrder {
+    /// First, once.
+    Start { consoles: Vec<ConsoleConfig>, state_file: PathBuf },
+    /// How far the kernel log was read, to be kept with the rest.
+    SaveCursor(Cursor),
+    /// To be appended to the history.
+    History(Box<HistoryLine>),
+    /// Save and end.
+    Stop,
+}
+
+/// What the parent is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum TailMessage {
+    /// First: files are open; and the cursor saved by an earlier run.
+    Ready {
+        cursor: Option<Cursor>,
+    },
+    Records(Vec<Record>),
+    Notice(String),
+    /// Since the last time.
+    Losses(Losses),
+}
+
+/// The state file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    cursor: Option<Cursor>,
+    consoles: ConsoleState,
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Go,
+    Stop,
+    /// The parent is gone.
+    Closed,
+}
+
+/// Runs until told to stop or until the parent is gone. Trouble with files or the state is a notice.
+///
+/// Errors: no usable first order, no inotify, the channel failed.
+pub fn run(channel: Channel) -> Result<(), Error> {
+    raise_descriptor_limit();
+    let mut packet = Vec::new();
+    let (configs, state_file) = match channel.recv(&mut packet, Some(START_WITHIN)).map_err(Error::Channel)? {
+        Received::Message(TailOrder::Start { consoles, state_file }) => (consoles, state_file),
+        Received::Message(_) => return Err(Error::NoStart("something else came")),
+        Received::Empty => return Err(Error::NoStart("nothing came for 30 s")),
+        Received::Closed => return Ok(()),
+    };
+    let mut notices = Vec::new();
+    if let Some(dir) = state_file.parent() {
+        // The store itself; where it cannot be made, the capture worker says why.
+        let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    }
+    let saved = load(&state_file).unwrap_or_else(|text| {
+        notices.push(text);
+        State::default()
+    });
+    let now = clock::mono();
+    let (consoles, more) = Consoles::new(&configs, &saved.consoles, now)?;
+    notices.extend(more);
+    let mut role = Role {
+        channel,
+        packet,
+        state_file,
+        cursor: saved.cursor.clone(),
+        written: saved,
+        unsaved: true,
+        save_failed: false,
+        save_at: now,
+        losses: Losses::default(),
+        stop_by: None,
+    };
+    role.serve(consoles, notices)
+}
+
+struct Role {
+    channel: Channel,
+    packet: Vec<u8>,
+    state_file: PathBuf,
+    cursor: Option<Cursor>,
+    /// What the state file holds, as far as we know.
+    written: State,
+    /// Records were sent since it was written.
+    unsaved: bool,
+    save_failed: bool,
+    save_at: Mono,
+    losses: Losses,
+    /// Stop was ordered; given up by then.
+    stop_by: Option<Mono>,
+}
+
+impl Role {
+    fn serve(&mut self, mut consoles: Consoles, mut notices: Vec<Notice>) -> Result<(), Error> {
+        let ready = TailMessage::Ready { cursor: self.cursor.clone() };
+        let mut flow = self.send(&ready)?;
+        let mut records = Vec::new();
+        while flow == Flow::Go && self.stop_by.is_none() {
+            flow = self.take_orders()?;
+            if flow != Flow::Go {
+                break;
+            }
+            let now = clock::mono();
+            let step = consoles.step(STEP_RECORDS, now, clock::wall(), &mut records);
+            notices.extend(step.notices);
+            self.unsaved |= !records.is_empty();
+            flow = self.send_all(&mut records, &mut notices)?;
+            if flow != Flow::Go {
+                // Some of it was not sent: the positions stay as they were saved last.
+                break;
+            }
+            merge(&mut self.losses, consoles.losses());
+            if now >= self.save_at || self.stop_by.is_some() {
+                self.save_at = now.plus(SAVE_EVERY);
+                let current = State { cursor: self.cursor.clone(), consoles: consoles.state(clock::wall()) };
+                self.save(current, &mut notices);
+                flow = self.send_all(&mut records, &mut notices)?;
+                if flow == Flow::Go && !self.losses.counts.is_empty() {
+                    let losses = std::mem::take(&mut self.losses);
+                    flow = self.send(&TailMessage::Losses(losses))?;
+                }
+            }
+            if !step.more && flow == Flow::Go && self.stop_by.is_none() {
+                self.wait(&consoles)?;
+            }
+        }
+        match flow {
+            Flow::Closed => Ok(()),
+            Flow::Stop => {
+                let state = State { cursor: self.cursor.clone(), consoles: self.written.consoles.clone() };
+                self.save(state, &mut notices);
+                Ok(())
+            }
+            Flow::Go => {
+                let state = State { cursor: self.cursor.clone(), consoles: consoles.state(clock::wall()) };
+                self.save(state, &mut notices);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for an order, a change of a file, or the next time something is due.
+    fn wait(&self, consoles: &Consoles) -> Result<(), Error> {
+        let now = clock::mono();
+        let mut due = consoles.next_due();
+        if self.unsaved || self.written.cursor != self.cursor {
+            due = due.min(self.save_at);
+        }
+        let mut fds =
+            [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN), PollFd::new(consoles.as_fd(), PollFlags::POLLIN)];
+        poll_for(&mut fds, due.since(now))
+    }
+
+    /// Reads all orders that are there.
+    fn take_orders(&mut self) -> Result<Flow, Error> {
+        loop {
+            match self.channel.try_recv(&mut self.packet).map_err(Error::Channel)? {
+                Received::Message(TailOrder::SaveCursor(cursor)) => self.cursor = Some(cursor),
+                Received::Message(TailOrder::History(line)) => self.remember(&line),
+                Received::Message(TailOrder::Stop) => {
+                    self.stop_by.get_or_insert(clock::mono().plus(STOP_WITHIN));
+                }
+                Received::Message(TailOrder::Start { .. }) => return Err(Error::NoStart("a second start came")),
+                Received::Empty => return Ok(Flow::Go),
+                Received::Closed => return Ok(Flow::Closed),
+            }
+        }
+    }
+
+    fn send_all(&mut self, records: &mut Vec<Record>, notices: &mut Vec<Notice>) -> Result<Flow, Error> {
+        for text in notices.drain(..) {
+            let flow = self.send(&TailMessage::Notice(text))?;
+            if flow != Flow::Go {
+                return Ok(flow);
+            }
+        }
+        let mut left = std::mem::take(records);
+        while !left.is_empty() {
+            let rest = left.split_off(batch_len(&left));
+            let flow = self.send(&TailMessage::Records(left))?;
+            if flow != Flow::Go {
+                return Ok(flow);
+            }
+            left = rest;
+        }
+        Ok(Flow::Go)
+    }
+
+    /// Sends one message, waiting for room as long as the parent lives; orders are heard meanwhile.
+    fn send(&mut self, message: &TailMessage) -> Result<Flow, Error> {
+        loop {
+            match self.channel.try_send(message) {
+                Ok(()) => return Ok(Flow::Go),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(Flow::Closed),
+                Err(e) if e.raw_os_error() == Some(libc::ECONNRESET) => return Ok(Flow::Closed),
+                Err(e) => return Err(Error::Channel(e)),
+            }
+            if self.take_orders()? == Flow::Closed {
+                return Ok(Flow::Closed);
+            }
+            let now = clock::mono();
+            let wait = match self.stop_by {
+                Some(by) if now >= by => return Ok(Flow::Stop),
+                Some(by) => by.since(now),
+                // Nothing is due but room, or an order.
+                None => Duration::from_secs(60),
+            };
+            let mut fds = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT)];
+            poll_for(&mut fds, wait)?;
+        }
+    }
+
+    /// Appends to the history; lines that could not be written are counted.
+    fn remember(&mut self, line: &HistoryLine) {
+        let dir = self.state_file.parent().unwrap_or(Path::new("."));
+        if history::append(dir, line).is_err() {
+            self.losses.add("history_lines", 1);
+        }
+    }
+
+    /// Writes the state if it has changed. A failure is said once and tried again.
+    fn save(&mut self, state: State, notices: &mut Vec<Notice>) {
+        let same = state.cursor == self.written.cursor && state.consoles.files == self.written.consoles.files;
+        self.unsaved = false;
+        if same {
+            return;
+        }
+        match store(&self.state_file, &state) {
+            Ok(()) => {
+                self.written = state;
+                self.save_failed = false;
+            }
+            Err(_) if self.save_failed => self.unsaved = true,
+            Err(e) => {
+                (self.save_failed, self.unsaved) = (true, true);
+                let path = self.state_file.display();
+                notices.push(format!(
+                    "write {path}: {e}; a restart may repeat or miss console lines until it can be written"
+                ));
+            }
+        }
+    }
+}
+
+/// How many of the first records fit one packet; at least one.
+fn batch_len(records: &[Record]) -> usize {
+    // `{"Records":[` and `]}`.
+    let mut room = PACKET_MAX - 32;
+    for (n, record) in records.iter().enumerate() {
+        let size = encoded_size(record);
+        if size > room {
+            return n.max(1);
+        }
+        room -= size;
+    }
+    records.len()
+}
+
+/// An upper bound of the JSON of a record, in bytes.
+fn encoded_size(record: &Record) -> usize {
+    // Field names and punctuation are 152 bytes; numbers at most 20 digits each, booleans 5.
+    const FIXED: usize = 320;
+    let origin = match &record.origin {
+        Origin::Console(p) | Origin::Replay(p) => text_size(p.as_bytes()),
+        Origin::Kmsg | Origin::Klog | Origin::Probe => 0,
+    };
+    let caller = record.caller.as_deref().map_or(0, |c| text_size(c.as_bytes()));
+    FIXED + origin + caller + text_size(record.host.as_bytes()) + text_size(&record.text)
+}
+
+fn text_size(text: &[u8]) -> usize {
+    // Quote and backslash become 2 bytes, control characters at most 6, a byte that is not UTF-8 becomes
+    // U+FFFD, 3 bytes.
+    let size = |b: &u8| match b {
+        b'"' | b'\\' => 2,
+        0..=0x1f => 6,
+        0x80..=0xff => 3,
+        _ => 1,
+    };
+    text.iter().map(size).sum()
+}
+
+fn merge(into: &mut Losses, from: Losses) {
+    for (cause, n) in from.counts {
+        into.add(&cause, n);
+    }
+}
+
+fn poll_for(fds: &mut [PollFd<'_>], wait: Duration) -> Result<(), Error> {
+    // Rounded up, so that a short wait never becomes a busy loop.
+    let ms = i32::try_from(wait.as_millis() + 1).unwrap_or(i32::MAX);
+    match poll(fds, PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)) {
+        Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+        Err(e) => Err(Error::Channel(e.into())),
+    }
+}
+
+/// Each console holds a descriptor, and the usual soft limit is 1024.
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let wanted = hard.min(4096);
+        if soft < wanted {
+            // Where it fails, files beyond the limit are reported one by one.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
+        }
+    }
+}
+
+/// Errors are the notice to give.
+fn load(path: &Path) -> Result<State, Notice> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        // The first start.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
+        Err(e) => return Err(lost(path, &e.to_string())),
+    };
+    let mut bytes = Vec::new();
+    file.take(STATE_MAX + 1).read_to_end(&mut bytes).map_err(|e| lost(path, &e.to_string()))?;
+    if bytes.len() as u64 > STATE_MAX {
+        return Err(lost(path, "too large"));
+    }
+    serde_json::from_slice(&bytes).map_err(|e| lost(path, &e.to_string()))
+}
+
+fn lost(path: &Path, why: &str) -> Notice {
+    format!("read {}: {why}; starting afresh: consoles are followed from their end", path.display())
+}
+
+/// Replaces the file so that a crash leaves the old or the new one, never half of it.
+fn store(path: &Path, state: &State) -> io::Result<()> {
+    let bytes = serde_json::to_vec(state).map_err(io::Error::other)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    // One left by a crash, with whatever mode, must not be written through.
+    match std::fs::remove_file(&temporary) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(&bytes)?;
+    file.sync_data()?;
+    std::fs::rename(&temporary, path)?;
+    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_state_survives_and_a_bad_one_is_said() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("state");
+        assert_eq!(load(&path), Ok(State::default()));
+        let state = State {
+            cursor: Some(Cursor { boot_id: crate::model::BootId("b".into()), seq: Some(7), stamp: None }),
+            consoles: ConsoleState { files: Vec::new(), at_us: 5 },
+        };
+        store(&path, &state).expect("writable");
+        store(&path, &state).expect("writable again");
+        assert_eq!(load(&path), Ok(state));
+        std::fs::write(&path, "{\"cursor\":").expect("write");
+        assert!(load(&path).expect_err("cut short").contains("starting afresh"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_size_of_a_record_is_never_underestimated(
+            text in proptest::collection::vec(any::<u8>(), 0..200), host in "\\PC{0,9}", n in any::<u64>(), old in any::<bool>(),
+        ) {
+            let mut record = Record::plain(Origin::Console(host.as_str().into()), host.as_str().into(), text);
+            record.seq = Some(n);
+            record.line = Some(n);
+            record.stamp = Some(crate::model::KernelTime(n));
+            record.read_at = Some(crate::model::Wall(i64::MIN));
+            record.facility = Some(u32::MAX);
+            record.level = Some(255);
+            record.old = old;
+            let real = serde_json::to_vec(&record).expect("plain data").len() + 1;
+            prop_assert!(real <= encoded_size(&record), "{} > {}", real, encoded_size(&record));
+        }
+    }
+}
