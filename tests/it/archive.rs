@@ -117,6 +117,10 @@ fn a_cut_anywhere_costs_only_the_frame_it_hits() {
                 let want: Vec<&str> =
                     all.iter().filter(|e| (e.frame as usize) < whole).map(|e| e.path.as_str()).collect();
                 assert!(got.len() >= want.len() && want.iter().zip(&got).all(|(a, b)| a == b), "cut at {cut}: {got:?}");
+                // The costly half of the judgement at every frame's edge and now and then between.
+                if cut % 32 != 0 && ends.iter().all(|e| e.abs_diff(cut) > 1) {
+                    continue;
+                }
                 for (path, content) in contents() {
                     if got.contains(&path) {
                         assert_eq!(r.read(&path, CAP).expect("read"), content);
