@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::host::Root;
-use crate::model::{Deadline, Incident};
+use crate::model::{Deadline, Incident, Mono};
 use crate::sys::clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +31,8 @@ pub struct Shared {
     pub tasks: std::sync::OnceLock<Arc<crate::host::tasks::Table>>,
     /// The one dump of all sockets, by `sockets`; `descriptors` uses it.
     pub sockets: std::sync::OnceLock<Arc<crate::host::sockets::Sockets>>,
+    /// An early reading of /proc/diskstats and its time, left by `block_devices`: rates need two.
+    pub diskstats: std::sync::Mutex<Option<(Mono, Vec<u8>)>>,
 }
 
 impl Context {

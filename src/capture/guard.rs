@@ -120,7 +120,9 @@ impl Guard {
             let now = clock::mono();
             let mut active = 0;
             let mut replace = 0;
-            for slot in slots.iter().filter(|s| !s.finished.load(Ordering::Acquire) && !s.abandoned.load(Ordering::Relaxed)) {
+            for slot in
+                slots.iter().filter(|s| !s.finished.load(Ordering::Acquire) && !s.abandoned.load(Ordering::Relaxed))
+            {
                 let at = slot.at.load(Ordering::Acquire);
                 let busy = now.since(Mono(slot.since.load(Ordering::Acquire)));
                 // `at` is read again: it may have gone on to another item between the two loads.
@@ -150,12 +152,7 @@ impl Guard {
         }
         let tried = common.next.load(Ordering::Relaxed).min(common.items.len());
         let results = std::mem::take(&mut *lock(&common.results));
-        Swept {
-            results,
-            stuck,
-            skipped: common.items.len() - tried,
-            panicked: common.panicked.load(Ordering::Relaxed),
-        }
+        Swept { results, stuck, skipped: common.items.len() - tried, panicked: common.panicked.load(Ordering::Relaxed) }
     }
 
     /// One piece of work under this guard's limit. Err: where it hung, or that it panicked.
@@ -276,11 +273,16 @@ mod tests {
         for workers in [1, 3] {
             let items = Arc::new((0..500u32).collect::<Vec<_>>());
             let guard = Guard { workers, ..PER_PROCESS };
-            let swept = guard.sweep(items, soon(), || 0u32, |n, i| {
-                *n += 1;
-                assert!(*i != 77, "a job that panics on purpose");
-                *i * 2
-            });
+            let swept = guard.sweep(
+                items,
+                soon(),
+                || 0u32,
+                |n, i| {
+                    *n += 1;
+                    assert!(*i != 77, "a job that panics on purpose");
+                    *i * 2
+                },
+            );
             assert_eq!((swept.panicked, swept.skipped, swept.stuck.len()), (1, 0, 0));
             for (i, r) in swept.results.iter().enumerate() {
                 assert_eq!(*r, (i != 77).then_some(i as u32 * 2));
@@ -297,12 +299,17 @@ mod tests {
         let items = Arc::new((0..50usize).collect::<Vec<_>>());
         let r = Arc::clone(&reader);
         let began = clock::mono();
-        let swept = guard.sweep(items, soon(), || (), move |(), i| {
-            if *i == 5 || *i == 9 {
-                let _ = nix::unistd::read(r.as_fd(), &mut [0u8; 1]);
-            }
-            *i
-        });
+        let swept = guard.sweep(
+            items,
+            soon(),
+            || (),
+            move |(), i| {
+                if *i == 5 || *i == 9 {
+                    let _ = nix::unistd::read(r.as_fd(), &mut [0u8; 1]);
+                }
+                *i
+            },
+        );
         assert!(clock::mono().since(began) < Duration::from_secs(10));
         assert_eq!(swept.stuck.iter().map(|s| s.index).collect::<Vec<_>>(), [5, 9]);
         assert!(swept.stuck[0].place.contains("syscall=") || swept.stuck[0].place.contains("kernel"), "{swept:?}");
@@ -317,9 +324,14 @@ mod tests {
         let reader = Arc::new(reader);
         let guard = Guard { per_item: Duration::from_millis(40), max_stuck: 2, workers: 1 };
         let r = Arc::clone(&reader);
-        let swept = guard.sweep(Arc::new(vec![(); 10]), soon(), || (), move |(), ()| {
-            let _ = nix::unistd::read(r.as_fd(), &mut [0u8; 1]);
-        });
+        let swept = guard.sweep(
+            Arc::new(vec![(); 10]),
+            soon(),
+            || (),
+            move |(), ()| {
+                let _ = nix::unistd::read(r.as_fd(), &mut [0u8; 1]);
+            },
+        );
         assert_eq!((swept.stuck.len(), swept.skipped), (2, 8));
         drop(writer);
         assert_eq!(PER_PROCESS.run(|| 7), Ok(7));

@@ -152,7 +152,7 @@ fn start() -> Result<Helper, Unanswered> {
 
 /// Reads what the kernel says about a thread of our own. These files take no lock of the file system
 /// that the thread may be stuck in.
-fn where_held(tid: i32) -> Stuck {
+pub(crate) fn where_held(tid: i32) -> Stuck {
     let read = |name: &str| {
         let file = std::fs::File::open(format!("/proc/self/task/{tid}/{name}")).ok()?;
         let got = crate::host::root::read_capped(file, STACK_CAP).ok()?;

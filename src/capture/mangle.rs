@@ -35,6 +35,16 @@ pub fn plain(name: &str) -> String {
     if m.is_empty() { "unnamed".into() } else { m }
 }
 
+/// `name`, or `name.1`, `name.2`, … when it is taken, as sosreport does.
+pub fn unique(name: &str, used: &mut std::collections::BTreeSet<String>) -> String {
+    let free = std::iter::once(name.to_owned())
+        .chain((1..).map(|i| format!("{name}.{i}")))
+        .find(|n| !used.contains(n))
+        .expect("the numbers do not end, and only finitely many names are used");
+    used.insert(free.clone());
+    free
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

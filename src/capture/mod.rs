@@ -6,6 +6,7 @@ pub mod context;
 pub mod files;
 pub mod guard;
 pub mod guarded;
+pub mod helper;
 pub mod mangle;
 pub mod pool;
 pub mod protocol;
@@ -14,6 +15,7 @@ pub mod schedule;
 pub mod sink;
 pub mod spec;
 pub mod stuck;
+pub mod subject;
 pub mod take;
 pub mod worker;
 

@@ -2,6 +2,7 @@
 
 use crate::capture::Spec;
 use crate::capture::collectors::*;
+use crate::capture::collectors::{cgroups, descriptors, kernel_log, memory, processes, sockets, tasks};
 
 /// Every collector. A new one is a file in `collectors/` and a line here.
 pub const ALL: &[&Spec] = &[
@@ -10,14 +11,27 @@ pub const ALL: &[&Spec] = &[
     &tasks::SPEC,
     &sockets::SPEC,
     &memory::SPEC,
-    // T1
+    // T1: what goes with the processes first
+    &descriptors::SPEC,
+    &processes::SPEC,
+    &network::SPEC,
+    &cgroups::SPEC,
     &identity::SPEC,
+    &logs::SPEC,
+    &journal::SPEC,
     &proc_system::SPEC,
     &sys_figures::SPEC,
     &sysctl::SPEC,
-    &etc::SPEC,
-    &network::SPEC,
     &mounts::SPEC,
     &block_devices::SPEC,
-    &processes::SPEC,
+    &time_sync::SPEC,
+    &etc::SPEC,
+    // T2: rates before the benchmark, which adds to them
+    &disk_rates::SPEC,
+    &systemd::SPEC,
+    &firewall::SPEC,
+    &dns::SPEC,
+    &urls::SPEC,
+    &commands::SPEC,
+    &disk_benchmark::SPEC,
 ];

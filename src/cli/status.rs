@@ -75,13 +75,7 @@ fn text(s: &Status, out: &mut impl Write) -> std::io::Result<()> {
             (ProbeState::Unknown, _) => "not decided yet",
         };
         let flapping = if p.flapping { ", flapping" } else { "" };
-        writeln!(
-            out,
-            "probe        {} {} {}{since}{flapping}{cause}{detail}",
-            safe(&p.probe),
-            safe(&p.target),
-            state
-        )?;
+        writeln!(out, "probe        {} {} {}{since}{flapping}{cause}{detail}", safe(&p.probe), safe(&p.target), state)?;
     }
     let store = s.store.as_ref().map_or_else(|| "not known yet".into(), |p| p.display().to_string());
     let spare = if s.spare_ready { "a worker is ready" } else { "NO WORKER IS READY" };

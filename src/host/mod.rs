@@ -2,6 +2,9 @@
 //! Parsers take `&[u8]`; only `Root` touches the file system.
 
 pub mod bytes;
+pub mod cgroup;
+pub mod descriptors;
+pub mod disk_bench;
 pub mod disks;
 pub mod diskstats;
 pub mod limits;

@@ -91,6 +91,25 @@ impl Root {
         Ok((names, false))
     }
 
+    /// Names of the directories in a directory, sorted, at most `max`; symlinks are not followed. The
+    /// flag says that there were more.
+    pub fn list_dirs(&self, absolute: impl AsRef<Path>, max: usize) -> io::Result<(Vec<std::ffi::OsString>, bool)> {
+        let mut names = Vec::new();
+        let mut more = false;
+        for entry in std::fs::read_dir(self.path(absolute))? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                more = names.len() == max;
+                if more {
+                    break;
+                }
+                names.push(entry.file_name());
+            }
+        }
+        names.sort();
+        Ok((names, more))
+    }
+
     /// Where a symlink points, unresolved.
     pub fn read_link(&self, absolute: impl AsRef<Path>) -> io::Result<PathBuf> {
         std::fs::read_link(self.path(absolute))

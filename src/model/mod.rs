@@ -2,6 +2,7 @@
 //! socket, and nothing in this folder may use another folder of `src/`.
 
 pub mod event;
+pub mod history;
 pub mod ids;
 pub mod incident;
 pub mod kind;
@@ -11,6 +12,7 @@ pub mod record;
 pub mod time;
 
 pub use event::{Event, Signal};
+pub use history::{Happening, HistoryLine};
 pub use ids::{BootId, IncidentId, Pid, Signature};
 pub use incident::{Incident, Losses, Trigger};
 pub use kind::{Kind, Severity};

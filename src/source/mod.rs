@@ -3,7 +3,8 @@
 //! every loss counted.
 
 pub mod console;
-pub mod kernel;
+pub mod history;
+mod kernel;
 pub mod klog;
 pub mod kmsg;
 pub mod lines;

@@ -7,9 +7,9 @@
 //! the last 2 s come twice.
 
 use crate::config::ConsoleConfig;
-use crate::model::{Losses, Mono, Origin, Record};
+use crate::model::{HistoryLine, Losses, Mono, Origin, Record};
 use crate::source::kernel::Cursor;
-use crate::source::{ConsoleState, Consoles, Error, Notice};
+use crate::source::{ConsoleState, Consoles, Error, Notice, history};
 use crate::sys::clock;
 use crate::sys::ipc::{Channel, PACKET_MAX, Received};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub enum TailOrder {
     Start { consoles: Vec<ConsoleConfig>, state_file: PathBuf },
     /// How far the kernel log was read, to be kept with the rest.
     SaveCursor(Cursor),
+    /// To be appended to the history.
+    History(Box<HistoryLine>),
     /// Save and end.
     Stop,
 }
@@ -86,6 +88,10 @@ pub fn run(channel: Channel) -> Result<(), Error> {
         Received::Closed => return Ok(()),
     };
     let mut notices = Vec::new();
+    if let Some(dir) = state_file.parent() {
+        // The store itself; where it cannot be made, the capture worker says why.
+        let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    }
     let saved = load(&state_file).unwrap_or_else(|text| {
         notices.push(text);
         State::default()
@@ -190,6 +196,7 @@ impl Role {
         loop {
             match self.channel.try_recv(&mut self.packet).map_err(Error::Channel)? {
                 Received::Message(TailOrder::SaveCursor(cursor)) => self.cursor = Some(cursor),
+                Received::Message(TailOrder::History(line)) => self.remember(&line),
                 Received::Message(TailOrder::Stop) => {
                     self.stop_by.get_or_insert(clock::mono().plus(STOP_WITHIN));
                 }
@@ -241,6 +248,14 @@ impl Role {
             };
             let mut fds = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT)];
             poll_for(&mut fds, wait)?;
+        }
+    }
+
+    /// Appends to the history; lines that could not be written are counted.
+    fn remember(&mut self, line: &HistoryLine) {
+        let dir = self.state_file.parent().unwrap_or(Path::new("."));
+        if history::append(dir, line).is_err() {
+            self.losses.add("history_lines", 1);
         }
     }
 

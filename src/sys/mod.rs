@@ -3,6 +3,7 @@
 
 pub mod capability;
 pub mod clock;
+pub mod direct_io;
 pub mod exec;
 pub mod ipc;
 pub mod klog;
@@ -17,3 +18,4 @@ pub mod ring_read;
 pub mod rtnetlink;
 pub mod sock_diag;
 pub mod statfs;
+pub mod timex;

@@ -63,10 +63,14 @@ fn incident() -> Incident {
 }
 
 fn run_with(spec: &Spec, root: Root, config: Config) -> Run {
+    run_about(spec, root, config, incident())
+}
+
+fn run_about(spec: &Spec, root: Root, config: Config, about: Incident) -> Run {
     let ctx = Context {
         root,
         config: Arc::new(config),
-        incident: Arc::new(incident()),
+        incident: Arc::new(about),
         deadline: Deadline::after(clock::mono(), Duration::from_secs(60)),
         cancelled: Arc::default(),
         shared: Arc::default(),
@@ -284,4 +288,246 @@ fn block_devices_agree_with_lsblk() {
     };
     let ascii = theirs.replace("├─", "|-").replace("└─", "`-");
     assert_eq!(rows(&got.text("sos_commands/block/lsblk")), rows(&ascii));
+}
+
+fn server() -> Root {
+    Root::at(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/host-net/server"))
+}
+
+#[test]
+fn a_server_with_raid_and_a_sick_disk_is_described() {
+    let got = run_with(spec("block_devices"), server(), Config::default());
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let tree = got.text("sos_commands/block/lsblk");
+    let rows = words(&tree);
+    let row = |name: &str| rows.iter().find(|r| r[0] == name).unwrap_or_else(|| panic!("no {name} in\n{tree}"));
+    assert_eq!(row("sda")[1..6], ["8:0", "0", "3.6T", "0", "disk"]);
+    assert_eq!(row("`-md0")[5..], ["raid1", "/srv"]);
+    assert_eq!(row("`-vg-root")[5..], ["dm", "/"]);
+    assert_eq!(row("`-sdb1")[5..], ["part", "/data", "one"]);
+    assert!(!tree.contains("loop0"), "{tree}");
+    let disks: serde_json::Value = serde_json::from_str(&got.text("lastgasp/disks.json")).expect("JSON");
+    let sdb = disks.as_array().expect("disks").iter().find(|d| d["name"] == "sdb").expect("sdb");
+    assert_eq!((&sdb["errors"], &sdb["timeouts"], &sdb["in_flight"]), (&7.into(), &2.into(), &[0, 3].into()));
+    assert_eq!((&sdb["model"], &sdb["scheduler"]), (&"Example Disk".into(), &"mq-deadline".into()));
+    assert!(sdb["physical"] == true && sdb["write_cache"].is_null());
+    assert_eq!(got.text("sys/block/sdb/device/ioerr_cnt"), "0x7\n");
+}
+
+#[test]
+fn mounts_of_another_root_are_listed_and_never_asked() {
+    let got = run_with(spec("mounts_df"), server(), Config::default());
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let text = got.text("sos_commands/filesys/mount_-l");
+    assert!(text.contains("/dev/sdb1 on /data one type ext4 (ro,noatime)\n"), "{text}");
+    let df = got.text("sos_commands/filesys/df_-al_-x_autofs");
+    assert!(!df.contains("filer:") && !df.contains("/net\n"), "{df}");
+    assert!(got.missing.iter().any(|m| m.what == "/mnt/nfs" && m.why.contains("nfs4")), "{:?}", got.missing);
+    let json = got.text("lastgasp/mounts.json");
+    assert!(json.contains("asking would mount it"), "{json}");
+}
+
+#[test]
+fn stuck_requests_are_told_and_the_disk_becomes_a_suspect() {
+    let got = run_with(spec("disk_rates"), server(), Config::default());
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let text = got.text("lastgasp/disk_rates.txt");
+    let line = |d: &str| text.lines().find(|l| l.starts_with(d)).unwrap_or_else(|| panic!("no {d} in\n{text}"));
+    assert!(line("sdb").contains("STUCK") && !line("sda").contains("STUCK"), "{text}");
+}
+
+#[test]
+fn the_benchmark_measures_or_says_why_not() {
+    let got = run("disk_benchmark");
+    match &got.result {
+        Err(CollectError::Skipped(why)) => eprintln!("SKIPPED: {why}"),
+        Err(CollectError::Failed { .. }) => {
+            assert!(!got.missing.is_empty());
+            let text = got.text("lastgasp/disk_benchmark.txt");
+            eprintln!("SKIPPED: no disk can be read here: {text}");
+            assert!(text.contains("; reading a disk needs root") || text.contains("not measured"), "{text}");
+        }
+        Ok(()) => assert!(got.text("lastgasp/disk_benchmark.txt").contains("MB/s sequential")),
+        Err(other) => panic!("{other:?}"),
+    }
+    let mut off = Config::default();
+    off.capture.disk_benchmark = false;
+    let got = run_with(spec("disk_benchmark"), Root::real(), off);
+    assert!(matches!(&got.result, Err(CollectError::Skipped(w)) if w.contains("capture.disk_benchmark")));
+}
+
+#[test]
+fn logs_are_tailed_once_each_whoever_named_them() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let log = dir.path().join("var/log/nginx");
+    std::fs::create_dir_all(&log).expect("mkdir");
+    let long: String = (0..200_000).map(|i| format!("line {i}\n")).collect();
+    std::fs::write(log.join("error.log"), &long).expect("write");
+    std::fs::write(dir.path().join("var/log/app-1.log"), "one\n").expect("write");
+    std::fs::write(dir.path().join("var/log/auth.log"), "secret\n").expect("write");
+    std::fs::create_dir_all(dir.path().join("srv/console")).expect("mkdir");
+    std::fs::write(dir.path().join("srv/console/db1.log"), "console\n").expect("write");
+    let mut config = Config::default();
+    config.capture.logs =
+        ["/var/log/app-[0-9].log", "/var/log/app*", "/nowhere/*.log", "../etc/passwd"].map(str::to_owned).to_vec();
+    config.consoles = vec![lastgasp::config::ConsoleConfig { path: "/srv/console/*.log".into(), host: None }];
+    let mut about = incident();
+    let trigger = lastgasp::model::Event {
+        number: 1,
+        kind: Kind::ServiceDown,
+        severity: lastgasp::model::Severity::Fatal,
+        alarm: true,
+        rule: "web".into(),
+        title: "web is down".into(),
+        function: None,
+        signature: lastgasp::model::Signature("0".into()),
+        comm: None,
+        pid: None,
+        cpu: None,
+        tainted: None,
+        kernel: None,
+        timestamp: None,
+        host: "here".into(),
+        origin: lastgasp::model::Origin::Kmsg,
+        seen_at: None,
+        seq: None,
+        line: None,
+        last_line: None,
+        corrupted: false,
+        panicked: false,
+        old: false,
+        frames: Vec::new(),
+        details: [("unit".to_owned(), "nginx.service".to_owned())].into(),
+        text: Vec::new(),
+    };
+    about.trigger = Trigger::Event(Box::new(trigger));
+    let got = run_about(spec("logs"), Root::at(dir.path()), config, about);
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let mut names: Vec<&str> = got.items.iter().map(|i| i.path.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["srv/console/db1.log", "var/log/app-1.log", "var/log/nginx/error.log"]);
+    let tail = got.text("var/log/nginx/error.log");
+    assert!(tail.len() <= 1 << 20 && tail.starts_with("line ") && tail.ends_with("line 199999\n"));
+    for what in ["/nowhere/*.log", "../etc/passwd"] {
+        assert!(got.missing.iter().any(|m| m.what == what), "{what}: {:?}", got.missing);
+    }
+}
+
+#[test]
+fn commands_keep_their_output_and_tell_their_failure() {
+    let command = |name: &str, argv: &[&str], timeout_ms| lastgasp::config::CommandConfig {
+        name: name.into(),
+        argv: argv.iter().map(|a| (*a).to_owned()).collect(),
+        timeout_ms,
+        cap_bytes: 8,
+    };
+    let mut config = Config::default();
+    config.capture.commands = vec![
+        command("fails", &["/bin/sh", "-c", "echo 0123456789; echo no such thing >&2; exit 3"], 20_000),
+        command("twice", &["/bin/echo", "a"], 20_000),
+        command("twice", &["echo", "a"], 20_000),
+        command("absent", &["no-such-program-anywhere"], 20_000),
+        command("hangs", &["/bin/sh", "-c", "tail -f /dev/null"], 100),
+    ];
+    let got = run_with(spec("commands"), Root::real(), config);
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let cut = got.items.iter().find(|i| i.truncated).expect("one is cut");
+    assert_eq!(cut.bytes, b"01234567");
+    assert_eq!(got.text("sos_commands/lastgasp_commands/echo_a"), "a\n");
+    assert_eq!(got.text("sos_commands/lastgasp_commands/echo_a.1"), "a\n");
+    let why: Vec<&str> = got.missing.iter().map(|m| m.why.as_str()).collect();
+    assert_eq!(why.len(), 3, "{why:?}");
+    assert!(why[0] == "exit code 3: no such thing" && why[1].contains("not installed"), "{why:?}");
+    assert!(why[2].starts_with("killed after "), "{why:?}");
+}
+
+#[test]
+fn pages_are_fetched_capped_and_a_silent_server_is_left() {
+    use std::io::{BufRead, Write};
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port of the loopback");
+    let port = server.local_addr().expect("its address").port();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in server.incoming() {
+            let mut stream = stream.expect("a connection");
+            // The whole head: what stays unread when the connection is closed becomes a reset.
+            let head: Vec<String> =
+                std::io::BufReader::new(&stream).lines().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+            let line = head.first().cloned().unwrap_or_default();
+            if line.starts_with("GET /ok ") {
+                // The head arrives in two pieces, its end across both.
+                stream.write_all(b"HTTP/1.1 200 OK\r\nA: b\r\n\r").expect("write");
+                stream.write_all(b"\nBusyWorkers: 7\n").expect("write");
+            } else if line.starts_with("GET /sick ") {
+                stream.write_all(b"HTTP/1.1 503 Sick\r\n\r\nsorry").expect("write");
+            } else if line.starts_with("GET /odd ") {
+                stream.write_all(b"hello").expect("write");
+            } else {
+                held.push(stream);
+            }
+        }
+    });
+    let url = |name: &str, path: &str, timeout_ms| lastgasp::config::UrlConfig {
+        name: name.into(),
+        url: if path.contains("://") { path.into() } else { format!("http://127.0.0.1:{port}{path}") },
+        timeout_ms,
+        cap_bytes: 11,
+    };
+    let mut config = Config::default();
+    config.capture.urls = vec![
+        url("status", "/ok", 20_000),
+        url("sick", "/sick", 20_000),
+        url("odd", "/odd", 20_000),
+        url("silent", "/silent", 100),
+        url("tls", "https://localhost/", 20_000),
+    ];
+    let got = run_with(spec("urls"), Root::real(), config);
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    assert_eq!(got.text("lastgasp/urls/status"), "BusyWorkers");
+    assert_eq!(got.text("lastgasp/urls/sick"), "sorry");
+    let why: Vec<&str> = got.missing.iter().map(|m| m.why.as_str()).collect();
+    assert_eq!(why.len(), 4, "{why:?}");
+    assert_eq!(why[0], "answered with status 503");
+    assert!(why[1].contains("not HTTP") && why[2].contains("timed out") && why[3].contains("https"), "{why:?}");
+}
+
+#[test]
+fn names_resolve_and_failures_have_words() {
+    let mut config = Config::default();
+    // RFC 6761: `invalid` never resolves, whatever server is asked; without a network it fails as well.
+    config.capture.resolve = vec!["localhost".into(), "does-not-exist.invalid".into()];
+    let got = run_with(spec("dns"), Root::real(), config);
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let json: serde_json::Value = serde_json::from_str(&got.text("lastgasp/dns.json")).expect("JSON");
+    assert!(json[0]["addresses"].as_array().is_some_and(|a| !a.is_empty()), "{json}");
+    assert!(json[1]["error"].is_string(), "{json}");
+}
+
+#[test]
+fn the_state_of_the_clock_is_told() {
+    let got = run("time_sync");
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let json: serde_json::Value = serde_json::from_str(&got.text("lastgasp/time.json")).expect("JSON");
+    assert!(json["synchronised"].is_boolean() && json["max_error_us"].is_number(), "{json}");
+}
+
+#[test]
+fn helpers_that_are_not_there_are_skipped_with_a_reason() {
+    let empty = tempfile::tempdir().expect("a temporary directory");
+    for name in ["systemd", "journal", "firewall", "network", "time_sync", "dns", "urls", "commands"] {
+        let got = run_with(spec(name), Root::at(empty.path()), Config::default());
+        assert!(matches!(&got.result, Err(CollectError::Skipped(why)) if !why.is_empty()), "{name}: {:?}", got.result);
+        assert!(got.items.is_empty() && got.missing.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn every_declaration_is_complete() {
+    let mut names = std::collections::BTreeSet::new();
+    for s in registry::ALL {
+        assert!(names.insert(s.name), "{} twice", s.name);
+        assert!(s.name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()), "{}", s.name);
+        assert!(!s.doc.is_empty() && !s.doc.ends_with('.') && s.cap_bytes > 0 && s.limit_ms > 0, "{}", s.name);
+    }
+    assert!(registry::ALL.windows(2).all(|w| w[0].tier <= w[1].tier), "tiers are not in order");
 }

@@ -2,10 +2,13 @@
 
 mod archive;
 mod collectors_host;
+mod collectors_process;
 mod config;
+mod host;
 mod keeping;
 mod layering;
 mod probe;
+mod registry;
 mod report;
 mod source;
 mod store;

@@ -63,6 +63,9 @@ fn is_idle(d: &disks::Disk) -> bool {
 }
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
+    if let (Ok(got), Ok(mut early)) = (ctx.root.read("/proc/diskstats", 1 << 20), ctx.shared.diskstats.lock()) {
+        *early = Some((crate::sys::clock::mono(), got.bytes));
+    }
     let mut guard = Guard::new(files::MAX_ABANDONED);
     let names = disks::names(&ctx.root).map_err(CollectError::failed("list /sys/block"))?;
     let mut all = Vec::new();

@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn records_become_dmesg_lines() {
-        let records = b"6,1,0,-;Linux version 6.1\n SUBSYSTEM=x\n4,2,1234567,c,caller=T1;a\\x0ab \\x5c \\x1b[2J \\xc3\\xbc \\q\n\
+        let records =
+            b"6,1,0,-;Linux version 6.1\n SUBSYSTEM=x\n4,2,1234567,c,caller=T1;a\\x0ab \\x5c \\x1b[2J \\xc3\\xbc \\q\n\
             3,3,99999999999,-;late\nbroken\n7,x,y;z\n";
         let want = "[    0.000000] Linux version 6.1\n[    1.234567] a\n[    1.234567] b \\ \\x1b[2J ü \\q\n[99999.999999] late\n";
         assert_eq!(String::from_utf8_lossy(&dmesg(records)), want);

@@ -2,7 +2,7 @@
 
 use crate::capture::guarded::Guard;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
-use crate::host::net::{Address, Link, Names, Neighbour, Route, Rule, names};
+use crate::host::net::{self, Address, Link, Neighbour, Route, Rule, names};
 use crate::model::Deadline;
 use crate::sys::clock;
 use crate::sys::rtnetlink::{self, Table};
@@ -43,14 +43,14 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     // Two stuck dumps prove the point; the files of /proc/net need no RTNL and are copied elsewhere.
     let mut guard = Guard::new(2);
     let links = table(Table::Links, Link::parse, ctx, &mut guard, sink);
-    let net = Network {
+    let all = Network {
         addresses: table(Table::Addresses, Address::parse, ctx, &mut guard, sink),
         routes: table(Table::Routes, Route::parse, ctx, &mut guard, sink),
         rules: table(Table::Rules, Rule::parse, ctx, &mut guard, sink),
         neighbours: table(Table::Neighbours, Neighbour::parse, ctx, &mut guard, sink),
         links,
     };
-    put(&net, sink)
+    put(&all, sink)
 }
 
 /// One table, or nothing and a line that says why.
@@ -93,10 +93,10 @@ fn table<T: Send + 'static>(
     }
 }
 
-fn put(net: &Network, sink: &mut Sink) -> Result<(), CollectError> {
-    let links = net.links.as_deref().unwrap_or_default();
-    let by_index: Names = links.iter().map(|l| (l.index, l.name.clone())).collect();
-    if net.links.is_some() {
+fn put(all: &Network, sink: &mut Sink) -> Result<(), CollectError> {
+    let links = all.links.as_deref().unwrap_or_default();
+    let by_index = net::names_of(links);
+    if all.links.is_some() {
         let mut link_text = String::new();
         for l in links {
             l.head(&by_index, true, &mut link_text);
@@ -104,7 +104,7 @@ fn put(net: &Network, sink: &mut Sink) -> Result<(), CollectError> {
         }
         sink.put("sos_commands/networking/ip_-s_-d_link", link_text)?;
     }
-    if let Some(addresses) = &net.addresses {
+    if let Some(addresses) = &all.addresses {
         let mut text = String::new();
         for l in links {
             l.head(&by_index, false, &mut text);
@@ -114,12 +114,12 @@ fn put(net: &Network, sink: &mut Sink) -> Result<(), CollectError> {
         addresses.iter().filter(|a| !by_index.contains_key(&a.interface)).for_each(|a| a.lines(&mut text));
         sink.put("sos_commands/networking/ip_-d_address", text)?;
     }
-    if let Some(routes) = &net.routes {
+    if let Some(routes) = &all.routes {
         let mut text = String::new();
         routes.iter().for_each(|r| r.line(&by_index, &mut text));
         sink.put("sos_commands/networking/ip_route_show_table_all", text)?;
     }
-    if let Some(rules) = &net.rules {
+    if let Some(rules) = &all.rules {
         for (family, entry) in [(names::AF_INET, "ip_-4_rule_list"), (names::AF_INET6, "ip_-6_rule_list")] {
             let mut text = String::new();
             rules.iter().filter(|r| r.family == family).for_each(|r| r.line(&mut text));
@@ -128,12 +128,12 @@ fn put(net: &Network, sink: &mut Sink) -> Result<(), CollectError> {
             }
         }
     }
-    if let Some(neighbours) = &net.neighbours {
+    if let Some(neighbours) = &all.neighbours {
         let mut text = String::new();
         neighbours.iter().for_each(|n| n.line(&by_index, &mut text));
         sink.put("sos_commands/networking/ip_neigh_show", text)?;
     }
-    let json = serde_json::to_vec(net).map_err(|e| CollectError::failed("encode lastgasp/network.json")(e.into()))?;
+    let json = serde_json::to_vec(all).map_err(|e| CollectError::failed("encode lastgasp/network.json")(e.into()))?;
     sink.put("lastgasp/network.json", json)?;
     Ok(())
 }

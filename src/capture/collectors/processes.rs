@@ -85,7 +85,10 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
         let target = table.get(pid).and_then(|p| p.wait.wchan.as_deref()).map(String::from_utf8_lossy);
         let wchan = target.unwrap_or("?".into());
         let note = format!("[unreadable: cmdline did not answer in 200 ms; wchan={wchan}]");
-        sink.missing(format!("/proc/{pid}/cmdline"), format!("did not answer in 200 ms; the reader hangs at {}", s.place));
+        sink.missing(
+            format!("/proc/{pid}/cmdline"),
+            format!("did not answer in 200 ms; the reader hangs at {}", s.place),
+        );
         unreadable.insert(pid, note);
     }
     if swept.skipped > 0 {
@@ -283,7 +286,9 @@ mod tests {
 
     #[test]
     fn only_names_of_variables_are_kept() {
-        let names = variable_names(b"PATH=/bin\0DB_PASSWORD=s3cret\0s3cret\0=x\0a b=c\0PATH=/usr\0BASH_FUNC_x%%=() {\n s3cret\n}\0");
+        let names = variable_names(
+            b"PATH=/bin\0DB_PASSWORD=s3cret\0s3cret\0=x\0a b=c\0PATH=/usr\0BASH_FUNC_x%%=() {\n s3cret\n}\0",
+        );
         assert_eq!(names, [&b"BASH_FUNC_x%%"[..], b"DB_PASSWORD", b"PATH"]);
     }
 }

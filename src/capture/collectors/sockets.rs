@@ -263,7 +263,9 @@ fn trouble(out: &mut Vec<u8>, sockets: &Sockets) {
     let mut bad: Vec<&Inet> = sockets
         .inet
         .iter()
-        .filter(|s| s.proto == Proto::Tcp && s.state != LISTEN && (s.rqueue > 0 || s.wqueue > Some(0) || s.retransmits > 0))
+        .filter(|s| {
+            s.proto == Proto::Tcp && s.state != LISTEN && (s.rqueue > 0 || s.wqueue > Some(0) || s.retransmits > 0)
+        })
         .collect();
     let unread: u64 = bad.iter().map(|s| u64::from(s.rqueue)).sum();
     let unsent: u64 = bad.iter().map(|s| u64::from(s.wqueue.unwrap_or(0))).sum();

@@ -12,7 +12,8 @@ use std::sync::PoisonError;
 /// Adds the disks to [`Shared::suspect_disks`].
 pub(crate) fn note(root: &Root, shared: &Shared, table: &Table) {
     let blocked = table.processes.iter().filter(|p| p.stat.state == b'D');
-    let mut found: Vec<String> = blocked.filter_map(|p| device_of(&p.stat.comm)).map(|d| whole_disk(root, &d)).collect();
+    let mut found: Vec<String> =
+        blocked.filter_map(|p| device_of(&p.stat.comm)).map(|d| whole_disk(root, &d)).collect();
     if found.is_empty() {
         return;
     }
@@ -27,7 +28,8 @@ pub(crate) fn note(root: &Root, shared: &Shared, table: &Table) {
 fn device_of(comm: &[u8]) -> Option<String> {
     let comm = std::str::from_utf8(comm).ok()?;
     let name = |s: &str| {
-        let ok = !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b':' | b'!'));
+        let ok =
+            !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b':' | b'!'));
         ok.then(|| s.to_owned())
     };
     if let Some(rest) = comm.strip_prefix("jbd2/") {
@@ -59,7 +61,8 @@ fn device_of(comm: &[u8]) -> Option<String> {
 /// The disk of a partition, from where sysfs places it: `…/block/sda/sda1` is on `sda`. What sysfs does
 /// not know stays as it is.
 fn whole_disk(root: &Root, device: &str) -> String {
-    let link = if device.contains(':') { format!("/sys/dev/block/{device}") } else { format!("/sys/class/block/{device}") };
+    let link =
+        if device.contains(':') { format!("/sys/dev/block/{device}") } else { format!("/sys/class/block/{device}") };
     let Ok(target) = root.read_link(link) else { return device.to_owned() };
     let mut parts = target.iter().skip_while(|p| *p != "block").skip(1);
     parts.next().and_then(|p| p.to_str()).unwrap_or(device).to_owned()

@@ -67,7 +67,10 @@ pub(crate) fn scan(ctx: &Context, sink: &mut Sink) -> Result<Arc<Table>, Collect
     }
     let denied = scanner.stacks_denied.load(Ordering::Relaxed);
     if denied > 0 {
-        sink.missing(format!("kernel stacks of {denied} blocked tasks"), "denied: needs CAP_SYS_ADMIN and CAP_SYS_PTRACE");
+        sink.missing(
+            format!("kernel stacks of {denied} blocked tasks"),
+            "denied: needs CAP_SYS_ADMIN and CAP_SYS_PTRACE",
+        );
     }
     let left_out: usize = table.processes.iter().map(|p| p.threads_left_out).sum();
     if left_out > 0 {
@@ -172,7 +175,9 @@ fn blocked(out: &mut Vec<u8>, table: &Table) {
 
 /// One line a process, blocked ones first, then running, then by pid.
 fn columns(out: &mut Vec<u8>, table: &Table) {
-    out.extend_from_slice(b"    PID    PPID   UID S  NI  THR    RSS_KIB   SWAP_KIB  UTIME_S  STIME_S WCHAN                    COMM\n");
+    out.extend_from_slice(
+        b"    PID    PPID   UID S  NI  THR    RSS_KIB   SWAP_KIB  UTIME_S  STIME_S WCHAN                    COMM\n",
+    );
     let mut order: Vec<&Process> = table.processes.iter().collect();
     let rank = |s: u8| match s {
         b'D' => 0,

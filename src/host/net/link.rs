@@ -175,7 +175,12 @@ impl Link {
             (Some(b), Some(_)) => drop(write!(out, "@if{b}")),
             _ => {}
         }
-        let _ = write!(out, ": <{}>", names::link_flags(self.flags));
+        let mut flags = names::link_flags(self.flags);
+        // iproute2's own word: the interface below is not up.
+        if self.netns.is_none() && self.below.and_then(|b| names.get(&b)).is_some_and(|k| !k.up) {
+            flags.push_str(",M-DOWN");
+        }
+        let _ = write!(out, ": <{flags}>");
         field(out, "mtu", self.mtu);
         field(out, "qdisc", self.qdisc.as_ref());
         field(out, "master", self.controller.map(|n| interface(names, n)));
@@ -274,5 +279,34 @@ fn detail(kind: &str, data: Attributes<'_>) -> Option<String> {
             Some(out)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut out = ((4 + value.len()) as u16).to_ne_bytes().to_vec();
+        out.extend_from_slice(&kind.to_ne_bytes());
+        out.extend_from_slice(value);
+        out.resize(out.len().next_multiple_of(4), 0);
+        out
+    }
+
+    fn link(kind: &[u8], data: &[u8]) -> Link {
+        let info = [attribute(1, kind), attribute(2, data)].concat();
+        let body = [vec![0; HEADER], attribute(3, b"x0\0"), attribute(18, &info)].concat();
+        Link::parse(&body).expect("a link with a name")
+    }
+
+    #[test]
+    fn vlans_and_bonds_say_what_they_are() {
+        let data = [attribute(1, &100_u16.to_ne_bytes()), attribute(5, &0x8100_u16.to_be_bytes())].concat();
+        assert_eq!(link(b"vlan\0", &data).detail.as_deref(), Some("protocol 802.1Q id 100"));
+        let data = [attribute(1, &[1]), attribute(3, &100_u32.to_ne_bytes())].concat();
+        assert_eq!(link(b"bond\0", &data).detail.as_deref(), Some("mode active-backup miimon 100"));
+        assert_eq!(link(b"veth\0", &[]).detail, None);
+        assert_eq!(Link::parse(&[0; HEADER]), None);
     }
 }

@@ -14,6 +14,9 @@ pub struct Rule {
     pub family: u8,
     pub priority: u32,
     pub inverted: bool,
+    /// The interfaces it names do not exist at present.
+    pub input_gone: bool,
+    pub output_gone: bool,
     pub from: Option<(IpAddr, u8)>,
     pub to: Option<(IpAddr, u8)>,
     pub tos: u8,
@@ -34,11 +37,15 @@ impl Rule {
         if !matches!(family, names::AF_INET | names::AF_INET6) {
             return None;
         }
+        // FIB_RULE_INVERT, _IIF_DETACHED, _OIF_DETACHED.
+        let flags = u32_at(body, 8)?;
         Some(Rule {
             family,
             // A rule without a priority attribute has priority 0.
             priority: a.u32(6).unwrap_or(0),
-            inverted: u32_at(body, 8)? & 2 != 0,
+            inverted: flags & 0x2 != 0,
+            input_gone: flags & 0x8 != 0,
+            output_gone: flags & 0x10 != 0,
             from: a.ip(2).zip(body.get(2).copied()),
             to: a.ip(1).zip(body.get(1).copied()),
             tos: *body.get(3)?,
@@ -72,10 +79,10 @@ impl Rule {
             _ => {}
         }
         if let Some(i) = &self.input {
-            let _ = write!(out, " iif {i}");
+            let _ = write!(out, " iif {i}{}", if self.input_gone { " [detached]" } else { "" });
         }
         if let Some(o) = &self.output {
-            let _ = write!(out, " oif {o}");
+            let _ = write!(out, " oif {o}{}", if self.output_gone { " [detached]" } else { "" });
         }
         // FR_ACT_*: linux/fib_rules.h.
         let _ = match self.action {

@@ -1,0 +1,423 @@
+//! `descriptors`: what every process has open, and which process holds which socket.
+//!
+//! One scan gives four entries: open files in the shape of lsof, sockets with their owners in the shapes of
+//! ss and netstat, and a summary of who is near its limit. Mapped files are not listed: `maps` takes the
+//! target's memory lock.
+
+use crate::capture::collectors::socket_text::{self, Owner, Owners};
+use crate::capture::collectors::{sockets, tasks};
+use crate::capture::guard::PER_PROCESS;
+use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
+use crate::host::bytes::{pad_right, push_number, push_right, push_safe, push_word};
+use crate::host::descriptors::{self, Fd, Open, Scanner, Scratch, Seen, Target, is_device, parse_mounts};
+use crate::host::limits::parse_limits;
+use crate::host::sockets::{CLOSE, Inet, LISTEN, Proto, Sockets, Unix, netstat_state};
+use crate::host::tasks::Table;
+use crate::sys::capability::Capability;
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub const SPEC: Spec = Spec {
+    name: "descriptors",
+    doc: "Open files and sockets of every process, and who is near its limit: leaks, deleted files, the owner of each connection.",
+    tier: Tier::T1,
+    source: Source::Run(run),
+    cap_bytes: 96 << 20,
+    limit_ms: 6_000,
+    sensitivity: Sensitivity::Identifying,
+    capabilities: &[Capability::SysPtrace],
+};
+
+/// Processes in the summary.
+const TOP: usize = 100;
+
+fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
+    let table = tasks::scan(ctx, sink)?;
+    let opened = scan(ctx, sink, &table)?;
+    let sockets = sockets::read(ctx, sink);
+    let comm = |pid: i32| table.get(pid).map_or(&b"?"[..], |p| &p.stat.comm);
+    let owners = Owners::new(
+        opened
+            .iter()
+            .flat_map(|o| {
+                o.fds.iter().filter_map(move |f| match f.target {
+                    Target::Socket(inode) => Some(Owner { inode, pid: o.pid, fd: f.number, comm: comm(o.pid) }),
+                    _ => None,
+                })
+            })
+            .collect(),
+    );
+    let index = Index::new(&sockets);
+    sink.put("lastgasp/descriptors_summary.txt", summary(ctx, &table, &opened, &index))?;
+    sink.put("sos_commands/networking/ss_-peaonmi", socket_text::ss(&sockets, &owners))?;
+    sink.put("sos_commands/networking/netstat_-W_-neopa", socket_text::netstat(&sockets, &owners))?;
+    let mounts = ctx.root.read("/proc/self/mountinfo", 4 << 20).map(|c| parse_mounts(&c.bytes)).unwrap_or_default();
+    let lsof = Lsof { table: &table, index: &index, owners: &owners, mounts };
+    sink.put("sos_commands/process/lsof_-b_M_-n_-l", lsof.text(&opened))?;
+    Ok(())
+}
+
+fn scan(ctx: &Context, sink: &mut Sink, table: &Table) -> Result<Vec<Open>, CollectError> {
+    let scanner = Scanner::new(&ctx.root).map_err(CollectError::failed("open /proc"))?;
+    let user_space = table.processes.iter().filter(|p| !p.stat.is_kernel_thread());
+    let pids: Arc<Vec<i32>> = Arc::new(user_space.map(|p| p.stat.pid).collect());
+    let swept =
+        PER_PROCESS.sweep(Arc::clone(&pids), ctx.deadline, Scratch::default, move |s, pid| scanner.look(s, *pid));
+    let (mut opened, mut denied) = (Vec::new(), 0);
+    for seen in swept.results.into_iter().flatten() {
+        match seen {
+            Seen::Open(o) => opened.push(*o),
+            Seen::Denied => denied += 1,
+            Seen::Gone => {}
+        }
+    }
+    for s in swept.stuck {
+        sink.missing(
+            format!("/proc/{}/fd", pids[s.index]),
+            format!("did not answer in 200 ms; the reader hangs at {}", s.place),
+        );
+    }
+    if denied > 0 {
+        sink.missing(format!("descriptors of {denied} processes of other users"), "needs CAP_SYS_PTRACE");
+    }
+    if swept.skipped > 0 {
+        sink.missing(format!("descriptors of {} processes", swept.skipped), "out of time, or too many readers hang");
+    }
+    let cut = opened.iter().filter(|o| o.more).count();
+    if cut > 0 {
+        let most = descriptors::PER_PROCESS_MAX;
+        sink.missing(
+            format!("some descriptors of {cut} processes"),
+            format!("beyond {most} of one process or {} in all", descriptors::DESCRIPTORS_MAX),
+        );
+    }
+    Ok(opened)
+}
+
+/// Sockets by inode.
+struct Index<'a> {
+    inet: HashMap<u32, &'a Inet>,
+    unix: HashMap<u32, &'a Unix>,
+}
+
+impl<'a> Index<'a> {
+    fn new(s: &'a Sockets) -> Index<'a> {
+        Index {
+            inet: s.inet.iter().filter(|i| i.inode != 0).map(|i| (i.inode, i)).collect(),
+            unix: s.unix.iter().map(|u| (u.inode, u)).collect(),
+        }
+    }
+}
+
+/// The lines of lsof, columns right-aligned under their titles so that parsers which cut at the titles'
+/// ends find the values.
+struct Lsof<'a> {
+    table: &'a Table,
+    index: &'a Index<'a>,
+    owners: &'a Owners<'a>,
+    mounts: HashMap<u64, (u32, u32)>,
+}
+
+/// What follows the descriptor in one line.
+#[derive(Default)]
+struct Columns<'a> {
+    kind: &'a str,
+    device: &'a [u8],
+    size: &'a [u8],
+    node: &'a [u8],
+}
+
+impl Lsof<'_> {
+    fn text(&self, opened: &[Open]) -> Vec<u8> {
+        let count: usize = opened.iter().map(|o| o.fds.len() + 3).sum();
+        let mut out = Vec::with_capacity(120 * count + 128);
+        out.extend_from_slice(
+            b"COMMAND       PID     USER   FD      TYPE             DEVICE  SIZE/OFF      NODE NAME\n",
+        );
+        let mut head = Vec::new();
+        for o in opened {
+            head.clear();
+            let process = self.table.get(o.pid);
+            let comm = process.map_or(&b"?"[..], |p| &p.stat.comm);
+            push_word(&mut head, &comm[..comm.len().min(9)]);
+            head.truncate(9);
+            pad_right(&mut head, 0, 9);
+            head.push(b' ');
+            push_right(&mut head, o.pid.unsigned_abs().into(), 7);
+            head.push(b' ');
+            match process.and_then(|p| p.status.uid) {
+                Some(uid) => push_right(&mut head, uid.into(), 8),
+                None => head.extend_from_slice(b"        "),
+            }
+            for (fd, link, kind) in [("cwd", &o.cwd, "DIR"), ("rtd", &o.root, "DIR"), ("txt", &o.exe, "REG")] {
+                if let Some(link) = link {
+                    out.extend_from_slice(&head);
+                    let _ = write!(out, " {fd:>4}  ");
+                    columns(&mut out, &Columns { kind, ..Columns::default() });
+                    push_safe(&mut out, link);
+                    out.push(b'\n');
+                }
+            }
+            for fd in &o.fds {
+                out.extend_from_slice(&head);
+                out.push(b' ');
+                push_right(&mut out, fd.number.into(), 4);
+                out.extend_from_slice(&[fd.mode, b' ']);
+                self.line(&mut out, fd);
+                out.push(b'\n');
+            }
+        }
+        out
+    }
+
+    fn line(&self, out: &mut Vec<u8>, fd: &Fd) {
+        let (mut a, mut b, mut c) = (Vec::new(), Vec::new(), Vec::new());
+        match &fd.target {
+            Target::Socket(inode) => self.socket(out, *inode),
+            Target::Pipe(inode) => {
+                push_number(&mut a, *inode);
+                columns(out, &Columns { kind: "FIFO", size: b"0t0", node: &a, ..Columns::default() });
+                out.extend_from_slice(b"pipe");
+            }
+            Target::Anonymous(name) => {
+                columns(out, &Columns { kind: "a_inode", size: b"0", ..Columns::default() });
+                push_safe(out, name);
+            }
+            Target::Other(name) => {
+                columns(out, &Columns { kind: "unknown", ..Columns::default() });
+                push_safe(out, name);
+            }
+            Target::Path(path) => {
+                let place = &fd.place;
+                if let Some((major, minor)) = place.mount.and_then(|m| self.mounts.get(&m)) {
+                    let _ = write!(a, "{major},{minor}");
+                }
+                if let Some(n) = place.position {
+                    b.extend_from_slice(b"0t");
+                    push_number(&mut b, n);
+                }
+                if let Some(n) = place.inode {
+                    push_number(&mut c, n);
+                }
+                let kind = match is_device(path) {
+                    true if is_block_device(path) => "BLK",
+                    true => "CHR",
+                    false if place.directory => "DIR",
+                    false => "REG",
+                };
+                columns(out, &Columns { kind, device: &a, size: &b, node: &c });
+                push_safe(out, path);
+            }
+        }
+    }
+
+    fn socket(&self, out: &mut Vec<u8>, inode: u32) {
+        let mut number = Vec::with_capacity(10);
+        push_number(&mut number, inode.into());
+        if let Some(s) = self.index.inet.get(&inode) {
+            let kind = if s.local.is_ipv4() { "IPv4" } else { "IPv6" };
+            let node: &[u8] = if s.proto == Proto::Tcp { b"TCP" } else { b"UDP" };
+            columns(out, &Columns { kind, device: &number, size: b"0t0", node });
+            end(out, s.local, s.local_port);
+            if s.remote_port != 0 {
+                out.extend_from_slice(b"->");
+                end(out, s.remote, s.remote_port);
+            }
+            if s.proto == Proto::Tcp {
+                let _ = write!(out, " ({})", netstat_state(s.state));
+            }
+        } else if let Some(u) = self.index.unix.get(&inode) {
+            columns(out, &Columns { kind: "unix", size: b"0t0", node: &number, ..Columns::default() });
+            if let Some(name) = &u.name {
+                push_safe(out, name);
+                out.push(b' ');
+            }
+            let kind = match u.kind {
+                1 => "STREAM",
+                2 => "DGRAM",
+                _ => "SEQPACKET",
+            };
+            let _ = write!(out, "type={kind}");
+            if let Some(peer) = u.peer {
+                let _ = write!(out, " ->INO={peer}");
+                if let Some(o) = self.owners.of(peer).first() {
+                    let _ = write!(out, " {},", o.pid);
+                    push_word(out, o.comm);
+                    let _ = write!(out, ",{}u", o.fd);
+                }
+            }
+            out.extend_from_slice(match u.state {
+                LISTEN => b" (LISTEN)",
+                CLOSE => b" (UNCONNECTED)",
+                _ => b" (CONNECTED)",
+            });
+        } else {
+            // Another family (netlink, packet, raw), another network namespace, or younger than the dump.
+            columns(out, &Columns { kind: "sock", size: b"0t0", node: &number, ..Columns::default() });
+            out.extend_from_slice(b"socket of another family or network namespace");
+        }
+    }
+}
+
+/// ` TYPE DEVICE SIZE/OFF NODE `, right-aligned.
+fn columns(out: &mut Vec<u8>, c: &Columns) {
+    for (text, width) in [(c.kind.as_bytes(), 7), (c.device, 18), (c.size, 9), (c.node, 9)] {
+        out.push(b' ');
+        out.extend(std::iter::repeat_n(b' ', width - text.len().min(width)));
+        out.extend_from_slice(text);
+    }
+    out.push(b' ');
+}
+
+/// `*:80`, `127.0.0.1:80`, `[::1]:80`.
+fn end(out: &mut Vec<u8>, address: IpAddr, port: u16) {
+    if address.is_unspecified() {
+        let _ = write!(out, "*:{port}");
+    } else {
+        out.extend_from_slice(sockets::end(address, port).as_bytes());
+    }
+}
+
+/// By name, because only a `stat` would know for sure.
+fn is_block_device(path: &[u8]) -> bool {
+    let name = path.strip_prefix(b"/dev/").unwrap_or(path);
+    let starts = |p: &[u8]| name.strip_prefix(p).is_some_and(|rest| !rest.is_empty());
+    starts(b"sd")
+        || starts(b"vd")
+        || starts(b"xvd")
+        || starts(b"dm-")
+        || starts(b"md")
+        || starts(b"mapper/") && name != b"mapper/control"
+        || starts(b"loop") && name != b"loop-control"
+        || starts(b"nvme") && name.contains(&b'n') && name[4..].contains(&b'n')
+}
+
+/// Descriptors of one process by what they are.
+#[derive(Default)]
+struct Kinds {
+    tcp: u64,
+    udp: u64,
+    unix: u64,
+    other_sockets: u64,
+    files: u64,
+    deleted: u64,
+    pipes: u64,
+    devices: u64,
+    anonymous: u64,
+}
+
+fn kinds(o: &Open, index: &Index) -> Kinds {
+    let mut k = Kinds::default();
+    for fd in &o.fds {
+        let counter = match &fd.target {
+            Target::Socket(inode) => match index.inet.get(inode) {
+                Some(s) if s.proto == Proto::Tcp => &mut k.tcp,
+                Some(_) => &mut k.udp,
+                None if index.unix.contains_key(inode) => &mut k.unix,
+                None => &mut k.other_sockets,
+            },
+            Target::Pipe(_) => &mut k.pipes,
+            Target::Anonymous(_) | Target::Other(_) => &mut k.anonymous,
+            Target::Path(p) if is_device(p) => &mut k.devices,
+            Target::Path(_) if fd.target.is_deleted() => &mut k.deleted,
+            Target::Path(_) => &mut k.files,
+        };
+        *counter += 1;
+    }
+    k
+}
+
+/// The processes with the most descriptors, against their limit, and deleted files that still take space.
+fn summary(ctx: &Context, table: &Table, opened: &[Open], index: &Index) -> Vec<u8> {
+    let mut out = Vec::with_capacity(16_384);
+    let total: usize = opened.iter().map(|o| o.fds.len()).sum();
+    let _ = writeln!(out, "{total} descriptors in {} processes", opened.len());
+    // allocated, free (always 0 since Linux 2.6), most
+    if let Ok(c) = ctx.root.read("/proc/sys/fs/file-nr", 256) {
+        let text = c.text();
+        let mut w = text.split_whitespace();
+        if let (Some(used), Some(_), Some(most)) = (w.next(), w.next(), w.next()) {
+            let _ = writeln!(out, "open files of the machine: {used} of {most} (fs.file-max)");
+        }
+    }
+    let mut order: Vec<&Open> = opened.iter().collect();
+    order.sort_by_key(|o| (std::cmp::Reverse(o.fds.len()), o.pid));
+    out.extend_from_slice(
+        b"\nprocesses by number of descriptors, with their limit (RLIMIT_NOFILE, soft):\n\
+          \x20    PID    FDS      LIMIT    %    TCP    UDP   UNIX  SOCK?  FILES DELETED  PIPES    DEV   ANON COMM\n",
+    );
+    for o in order.iter().take(TOP) {
+        let limits = ctx.root.read(format!("/proc/{}/limits", o.pid), 4096).map(|c| parse_limits(&c.bytes));
+        let soft = limits.ok().and_then(|l| l.open_files).map(|l| l.soft);
+        let (shown, share) = match soft {
+            Some(Some(n)) => (n.to_string(), (o.fds.len() as u64 * 100 / n.max(1)).to_string()),
+            Some(None) => ("unlimited".into(), "0".into()),
+            None => ("?".into(), "?".into()),
+        };
+        let k = kinds(o, index);
+        let _ = write!(out, "{:>8} {:>6}{} {shown:>9} {share:>4}", o.pid, o.fds.len(), if o.more { "+" } else { " " });
+        let _ = write!(out, " {:>6} {:>6} {:>6} {:>6} {:>6}", k.tcp, k.udp, k.unix, k.other_sockets, k.files);
+        let _ = write!(out, " {:>7} {:>6} {:>6} {:>6} ", k.deleted, k.pipes, k.devices, k.anonymous);
+        push_word(&mut out, table.get(o.pid).map_or(b"?", |p| &p.stat.comm));
+        out.push(b'\n');
+    }
+    deleted(&mut out, table, opened);
+    out
+}
+
+fn deleted(out: &mut Vec<u8>, table: &Table, opened: &[Open]) {
+    out.extend_from_slice(b"\nremoved files that are still open (their space is not free):\n");
+    let all = opened.iter().flat_map(|o| o.fds.iter().filter(|f| f.target.is_deleted()).map(move |f| (o.pid, f)));
+    for (pid, fd) in all.take(TOP) {
+        let Target::Path(path) = &fd.target else { continue };
+        let _ = write!(out, "{pid:>8} {:>5} ", fd.number);
+        push_word(out, table.get(pid).map_or(b"?", |p| &p.stat.comm));
+        out.push(b' ');
+        push_safe(out, path);
+        out.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lsof_lines_end_under_their_titles() {
+        let table = Table::default();
+        let sockets = Sockets::default();
+        let index = Index::new(&sockets);
+        let owners = Owners::new(Vec::new());
+        let lsof = Lsof { table: &table, index: &index, owners: &owners, mounts: HashMap::from([(3, (254, 0))]) };
+        let place = descriptors::Place { position: Some(17), inode: Some(99), mount: Some(3), directory: false };
+        let target = Target::Path(b"/var/log/a\nb (deleted)"[..].into());
+        let open = Open { pid: 12345, fds: vec![Fd { number: 7, target, mode: b'w', place }], ..Open::default() };
+        let text = String::from_utf8(lsof.text(&[open])).expect("text");
+        let (head, line) = text.split_once('\n').expect("two lines");
+        for (title, value) in
+            [("PID", "12345"), ("TYPE", "REG"), ("DEVICE", "254,0"), ("SIZE/OFF", "0t17"), ("NODE", "99")]
+        {
+            let end = head.find(title).expect("a title") + title.len();
+            assert!(line[..end].ends_with(value), "{title}\n{text}");
+        }
+        let fd = head.find(" FD ").expect("a title") + 3;
+        assert!(line[..fd + 1].ends_with(" 7w"), "{text}");
+        assert_eq!(&line[head.find("NAME").expect("a title")..], "/var/log/a\\x0ab (deleted)\n");
+    }
+
+    #[test]
+    fn block_devices_by_name() {
+        for (path, want) in [
+            ("/dev/sda", true),
+            ("/dev/nvme0n1p1", true),
+            ("/dev/nvme0", false),
+            ("/dev/null", false),
+            ("/dev/loop-control", false),
+            ("/dev/mapper/vg-root", true),
+        ] {
+            assert_eq!(is_block_device(path.as_bytes()), want, "{path}");
+        }
+    }
+}

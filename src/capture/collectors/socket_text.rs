@@ -1,0 +1,367 @@
+//! Sockets in the shapes of `ss -peaonmi` and `netstat -W -neopa`, with the processes that hold them.
+
+use crate::capture::collectors::sockets::{proto_name, timer_name, unix_kind};
+use crate::host::bytes::{pad_right, push_number, push_right, push_word};
+use crate::host::sockets::{self, CLOSE, ESTABLISHED, Inet, LISTEN, Proto, Sockets, TcpInfo, Unix};
+use std::io::Write;
+use std::net::IpAddr;
+
+/// Most owners printed for one socket: the workers of a pre-forking server all hold its listener.
+const OWNERS_MAX: usize = 64;
+
+/// One descriptor of one process that is a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Owner<'a> {
+    pub inode: u32,
+    pub pid: i32,
+    pub fd: u32,
+    pub comm: &'a [u8],
+}
+
+/// All of them, in the order of inodes.
+pub(crate) struct Owners<'a>(Vec<Owner<'a>>);
+
+impl<'a> Owners<'a> {
+    pub(crate) fn new(mut all: Vec<Owner<'a>>) -> Owners<'a> {
+        all.sort_unstable();
+        Owners(all)
+    }
+
+    /// Who holds the socket; inode 0 is nobody's.
+    pub(crate) fn of(&self, inode: u32) -> &[Owner<'a>] {
+        if inode == 0 {
+            return &[];
+        }
+        let from = self.0.partition_point(|o| o.inode < inode);
+        let length = self.0[from..].partition_point(|o| o.inode == inode);
+        &self.0[from..from + length]
+    }
+}
+
+/// `ss -peaonmi`: two lines for a TCP or UDP socket, one for a unix one.
+pub(crate) fn ss(sockets: &Sockets, owners: &Owners) -> Vec<u8> {
+    let mut out = Vec::with_capacity(400 * sockets.inet.len() + 120 * sockets.unix.len() + 256);
+    out.extend_from_slice(
+        b"Netid State      Recv-Q Send-Q Local Address:Port                Peer Address:Port                 Process\n",
+    );
+    for u in &sockets.unix {
+        ss_head(&mut out, unix_kind(u.kind), u.state, u.rqueue.unwrap_or(0), u.wqueue.unwrap_or(0));
+        let start = out.len();
+        push_word(&mut out, u.name.as_deref().unwrap_or(b"*"));
+        let _ = write!(out, " {}", u.inode);
+        pad_right(&mut out, start, 33);
+        let start = out.len();
+        let _ = write!(out, " * {}", u.peer.unwrap_or(0));
+        pad_right(&mut out, start, 34);
+        users(&mut out, owners.of(u.inode));
+        out.push(b'\n');
+    }
+    for s in &sockets.inet {
+        ss_inet(&mut out, s, owners);
+    }
+    out
+}
+
+fn ss_head(out: &mut Vec<u8>, netid: &str, state: u8, rqueue: u32, wqueue: u32) {
+    let _ = write!(out, "{netid:<5} {:<10} {rqueue:<6} {wqueue:<6} ", sockets::state_name(state));
+}
+
+fn ss_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
+    ss_head(out, if s.proto == Proto::Tcp { "tcp" } else { "udp" }, s.state, s.rqueue, s.wqueue.unwrap_or(0));
+    for (address, port) in [(s.local, s.local_port), (s.remote, s.remote_port)] {
+        let start = out.len();
+        match address {
+            IpAddr::V4(a) => _ = write!(out, "{a}:"),
+            IpAddr::V6(a) => _ = write!(out, "[{a}]:"),
+        }
+        match port {
+            0 => out.push(b'*'),
+            n => push_number(out, n.into()),
+        }
+        pad_right(out, start, 33);
+        out.push(b' ');
+    }
+    users(out, owners.of(s.inode));
+    if s.timer != 0 {
+        let _ = write!(out, " timer:({},", timer_name(s.timer));
+        milliseconds(out, s.timer_ms);
+        let _ = write!(out, ",{})", s.retransmits);
+    }
+    if s.uid != 0 {
+        let _ = write!(out, " uid:{}", s.uid);
+    }
+    let _ = write!(out, " ino:{}", s.inode);
+    if s.interface != 0 {
+        let _ = write!(out, " dev:{}", s.interface);
+    }
+    out.extend_from_slice(b"\n\t");
+    if let Some(m) = s.skmem {
+        // The kernel's order (SK_MEMINFO_*, linux/sock_diag.h) is this order.
+        out.extend_from_slice(b" skmem:(");
+        for (i, name) in ["r", "rb", "t", "tb", "f", "w", "o", "bl", "d"].iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(name.as_bytes());
+            push_number(out, m[i].into());
+        }
+        out.push(b')');
+    }
+    if let Some(name) = &s.congestion {
+        out.push(b' ');
+        push_word(out, name);
+    }
+    if let Some(i) = &s.info {
+        tcp_info(out, i);
+    }
+    out.push(b'\n');
+}
+
+fn tcp_info(out: &mut Vec<u8>, i: &TcpInfo) {
+    let _ = write!(out, " rto:{} rtt:", i.rto_us / 1000);
+    thousandths(out, i.rtt_us);
+    out.push(b'/');
+    thousandths(out, i.rttvar_us);
+    let mut field = |name: &str, n: u64| {
+        out.push(b' ');
+        out.extend_from_slice(name.as_bytes());
+        push_number(out, n);
+    };
+    field("mss:", i.snd_mss.into());
+    field("pmtu:", i.pmtu.into());
+    field("rcvmss:", i.rcv_mss.into());
+    field("cwnd:", i.cwnd.into());
+    if let Some(n) = i.bytes_acked.filter(|n| *n > 0) {
+        field("bytes_acked:", n);
+    }
+    if let Some(n) = i.bytes_received.filter(|n| *n > 0) {
+        field("bytes_received:", n);
+    }
+    field("lastsnd:", i.last_sent_ms.into());
+    field("lastrcv:", i.last_received_ms.into());
+    field("lastack:", i.last_ack_ms.into());
+    if i.unacked > 0 {
+        field("unacked:", i.unacked.into());
+    }
+    if i.total_retrans > 0 {
+        field("retrans:", i.retrans.into());
+        out.push(b'/');
+        push_number(out, i.total_retrans.into());
+    }
+    let mut field = |name: &str, n: u64| {
+        out.push(b' ');
+        out.extend_from_slice(name.as_bytes());
+        push_number(out, n);
+    };
+    if i.lost > 0 {
+        field("lost:", i.lost.into());
+    }
+    if let Some(n) = i.notsent.filter(|n| *n > 0) {
+        field("notsent:", n.into());
+    }
+    if let Some(n) = i.min_rtt_us {
+        out.extend_from_slice(b" minrtt:");
+        thousandths(out, n);
+    }
+}
+
+/// Microseconds as milliseconds with three decimals.
+fn thousandths(out: &mut Vec<u8>, us: u32) {
+    push_number(out, (us / 1000).into());
+    out.push(b'.');
+    let rest = us % 1000;
+    out.extend_from_slice(&[b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8]);
+}
+
+/// `1min59sec`, `12sec`, `6.200ms`, `200ms`: as ss prints a timer.
+fn milliseconds(out: &mut Vec<u8>, ms: u32) {
+    let (minutes, seconds, mut rest) = (ms / 60_000, ms % 60_000 / 1000, ms % 1000);
+    if minutes > 0 {
+        let _ = write!(out, "{minutes}min");
+        rest = 0;
+    }
+    if seconds > 0 {
+        if seconds > 9 {
+            rest = 0;
+        }
+        let _ = write!(out, "{seconds}{}", if rest > 0 { "." } else { "sec" });
+    }
+    if rest > 0 {
+        let _ = write!(out, "{rest:03}ms");
+    }
+}
+
+/// `users:(("nginx",pid=1,fd=6),("nginx",pid=2,fd=6))`.
+fn users(out: &mut Vec<u8>, owners: &[Owner]) {
+    if owners.is_empty() {
+        return;
+    }
+    out.extend_from_slice(b"users:(");
+    for (i, o) in owners.iter().take(OWNERS_MAX).enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"(\"");
+        // A quote in a name would end the field early.
+        for (j, piece) in o.comm.split(|b| *b == b'"').enumerate() {
+            if j > 0 {
+                out.extend_from_slice(b"\\x22");
+            }
+            push_word(out, piece);
+        }
+        let _ = write!(out, "\",pid={},fd={})", o.pid, o.fd);
+    }
+    out.push(b')');
+}
+
+/// `netstat -W -neopa`. The reference count of a unix socket is not in sock_diag: a dash stands for it.
+pub(crate) fn netstat(sockets: &Sockets, owners: &Owners) -> Vec<u8> {
+    let mut out = Vec::with_capacity(180 * (sockets.inet.len() + sockets.unix.len()) + 512);
+    out.extend_from_slice(
+        b"Active Internet connections (servers and established)\n\
+          Proto Recv-Q Send-Q Local Address           Foreign Address         State       User       Inode      PID/Program name     Timer\n",
+    );
+    for s in &sockets.inet {
+        netstat_inet(&mut out, s, owners);
+    }
+    out.extend_from_slice(
+        b"Active UNIX domain sockets (servers and established)\n\
+          Proto RefCnt Flags       Type       State         I-Node   PID/Program name     Path\n",
+    );
+    for u in &sockets.unix {
+        netstat_unix(&mut out, u, owners);
+    }
+    out
+}
+
+fn netstat_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
+    let start = out.len();
+    out.extend_from_slice(proto_name(s).as_bytes());
+    pad_right(out, start, 5);
+    out.push(b' ');
+    push_right(out, s.rqueue.into(), 6);
+    out.push(b' ');
+    push_right(out, if s.state == LISTEN { 0 } else { s.wqueue.unwrap_or(0).into() }, 6);
+    out.push(b' ');
+    for (address, port) in [(s.local, s.local_port), (s.remote, s.remote_port)] {
+        let start = out.len();
+        let _ = write!(out, "{address}:");
+        match port {
+            0 => out.push(b'*'),
+            n => push_number(out, n.into()),
+        }
+        pad_right(out, start, 23);
+        out.push(b' ');
+    }
+    let state = match (s.proto, s.state) {
+        (Proto::Udp, CLOSE) => "",
+        (_, state) => sockets::netstat_state(state),
+    };
+    let _ = write!(out, "{state:<11} {:<10} {:<10} ", s.uid, s.inode);
+    program(out, owners.of(s.inode));
+    let name = match s.timer {
+        0 => "off",
+        4 => "probe",
+        n => timer_name(n),
+    };
+    // The third figure counts keepalive probes, which no table has.
+    let _ = writeln!(out, " {name} ({:.2}/{}/0)", f64::from(s.timer_ms) / 1000.0, s.retransmits);
+}
+
+fn netstat_unix(out: &mut Vec<u8>, u: &Unix, owners: &Owners) {
+    let kind = match u.kind {
+        1 => "STREAM",
+        2 => "DGRAM",
+        5 => "SEQPACKET",
+        _ => "UNKNOWN",
+    };
+    let (flags, state) = match u.state {
+        LISTEN => ("[ ACC ]", "LISTENING"),
+        ESTABLISHED => ("[ ]", "CONNECTED"),
+        _ => ("[ ]", ""),
+    };
+    let _ = write!(out, "unix  -      {flags:<11} {kind:<10} {state:<13} {:<8} ", u.inode);
+    program(out, owners.of(u.inode));
+    out.push(b' ');
+    if let Some(name) = &u.name {
+        push_word(out, name);
+    }
+    out.push(b'\n');
+}
+
+/// `1279/qpidd`, padded to 20: the first that holds it, as netstat has it.
+fn program(out: &mut Vec<u8>, owners: &[Owner]) {
+    let start = out.len();
+    match owners.first() {
+        Some(o) => {
+            let _ = write!(out, "{}/", o.pid);
+            push_word(out, o.comm);
+        }
+        None => out.push(b'-'),
+    }
+    pad_right(out, start, 20);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes() {
+        let owner = |inode, pid, fd| Owner { inode, pid, fd, comm: b"my \"app" };
+        let owners = Owners::new(vec![owner(9, 8, 4), owner(5, 3, 1), owner(5, 2, 1)]);
+        assert_eq!(owners.of(5).len(), 2);
+        assert!(owners.of(0).is_empty() && owners.of(6).is_empty());
+        let inet = vec![Inet {
+            proto: Proto::Tcp,
+            state: ESTABLISHED,
+            local: "::1".parse().expect("an address"),
+            local_port: 80,
+            remote: "::2".parse().expect("an address"),
+            remote_port: 4000,
+            interface: 0,
+            timer: 1,
+            timer_ms: 6_200,
+            retransmits: 2,
+            rqueue: 7,
+            wqueue: Some(0),
+            uid: 33,
+            inode: 9,
+            skmem: Some([0, 131_072, 0, 16_384, 0, 0, 0, 0, 1]),
+            congestion: Some(b"cubic"[..].into()),
+            info: Some(Box::new(TcpInfo { rto_us: 204_000, rtt_us: 44, rttvar_us: 1_022, ..TcpInfo::default() })),
+        }];
+        let unix = vec![Unix {
+            kind: 1,
+            state: LISTEN,
+            inode: 5,
+            peer: None,
+            name: Some(b"/run/x"[..].into()),
+            rqueue: Some(0),
+            wqueue: Some(9),
+        }];
+        let s = Sockets { inet, unix, ..Sockets::default() };
+        let text = String::from_utf8(ss(&s, &owners)).expect("text");
+        for want in [
+            "users:((\"my\\x20\\x22app\",pid=2,fd=1),(\"my\\x20\\x22app\",pid=3,fd=1))",
+            "tcp   ESTAB      7      0      [::1]:80",
+            "timer:(on,6.200ms,2) uid:33 ino:9\n\t skmem:(r0,rb131072,t0,tb16384,f0,w0,o0,bl0,d1) cubic rto:204 rtt:0.044/1.022",
+        ] {
+            assert!(text.contains(want), "{want} not in\n{text}");
+        }
+        let text = String::from_utf8(netstat(&s, &owners)).expect("text");
+        let want = "tcp6       7      0 ::1:80                  ::2:4000                ESTABLISHED 33         9          8/my\\x20\"app         on (6.20/2/0)";
+        assert!(text.contains(want), "{text}");
+        let head = text.lines().nth(1).expect("a header");
+        let line = text.lines().nth(2).expect("a line");
+        for column in ["Local Address", "State", "User", "Inode", "PID/Program name", "Timer"] {
+            let at = head.find(column).expect("a column");
+            assert_eq!((line.as_bytes()[at - 1], line.as_bytes()[at] != b' '), (b' ', true), "{column}");
+        }
+        let unix = text.lines().last().expect("a line");
+        assert_eq!(unix, "unix  -      [ ACC ]     STREAM     LISTENING     5        2/my\\x20\"app         /run/x");
+        let mut out = Vec::new();
+        milliseconds(&mut out, 119_500);
+        assert_eq!(out, b"1min59sec");
+    }
+}

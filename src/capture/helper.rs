@@ -1,0 +1,91 @@
+//! Programs of the host as sources of entries: found, run within a limit, their output put, their failure
+//! told in one line.
+
+use crate::capture::guarded::Guard;
+use crate::capture::{CollectError, Context, Sink};
+use crate::model::Deadline;
+use crate::sys::clock;
+use crate::sys::exec::{self, Ended};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One run of a program.
+pub struct Helper<'a> {
+    /// Program (absolute, or a name to be searched) and arguments.
+    pub argv: &'a [&'a str],
+    /// Where its standard output goes.
+    pub entry: &'a str,
+    pub limit: Duration,
+    pub cap_bytes: usize,
+}
+
+/// How it went, for callers that have a second way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ran {
+    pub ok: bool,
+    /// Its output was cut at the cap.
+    pub cut: bool,
+}
+
+/// The absolute path of a program, or the reason to skip.
+pub fn find(program: &str) -> Result<PathBuf, CollectError> {
+    exec::find(program).ok_or_else(|| CollectError::Skipped(format!("{program} is not installed")))
+}
+
+/// How long starting and ending a program may take beyond its limit before its thread is left behind: the
+/// program's file itself may be on the disk that hangs.
+const START_GRACE: Duration = Duration::from_millis(800);
+
+/// Runs it and puts what it printed, if anything, whatever its exit code; that and the first line of its
+/// standard error become a `Missing` line.
+pub fn run(helper: &Helper<'_>, ctx: &Context, guard: &mut Guard, sink: &mut Sink) -> Result<Ran, CollectError> {
+    let Some((program, args)) = helper.argv.split_first() else {
+        sink.missing(helper.entry, "no program is given");
+        return Ok(Ran { ok: false, cut: false });
+    };
+    let Some(path) = exec::find(program) else {
+        sink.missing(helper.argv.join(" "), format!("{program} is not installed"));
+        return Ok(Ran { ok: false, cut: false });
+    };
+    let limit = helper.limit.min(ctx.left());
+    let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+    let cap = helper.cap_bytes;
+    let answer = guard.call(limit + START_GRACE, move || {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        exec::run(&path, &args, Deadline::after(clock::mono(), limit), cap)
+    });
+    let what = helper.argv.join(" ");
+    let out = match answer {
+        Ok(Ok(out)) => out,
+        Ok(Err(e)) => {
+            sink.missing(what, format!("start it: {e}"));
+            return Ok(Ran { ok: false, cut: false });
+        }
+        Err(unanswered) => {
+            sink.missing(what, unanswered.to_string());
+            return Ok(Ran { ok: false, cut: false });
+        }
+    };
+    let trouble = match out.ended {
+        Ended::Exited(0) => None,
+        Ended::Exited(code) => Some(format!("exit code {code}")),
+        Ended::Killed(signal) => Some(format!("killed by signal {signal}")),
+        Ended::TimedOut => Some(format!("killed after {} ms", limit.as_millis())),
+        Ended::Abandoned { pid } => Some(format!("stuck in the kernel, process {pid} left behind")),
+    };
+    if let Some(mut why) = trouble.clone() {
+        let said = String::from_utf8_lossy(&out.stderr);
+        if let Some(line) = said.lines().map(str::trim).find(|l| !l.is_empty()) {
+            why.push_str(": ");
+            why.extend(line.chars().filter(|c| !c.is_control()).take(300));
+        }
+        sink.missing(what, why);
+    }
+    let ran = Ran { ok: trouble.is_none(), cut: out.truncated };
+    if !out.stdout.is_empty() {
+        // Cut short by the clock is cut as well.
+        let cut = out.truncated || matches!(out.ended, Ended::TimedOut | Ended::Abandoned { .. });
+        sink.put_cut(helper.entry, out.stdout, cut)?;
+    }
+    Ok(ran)
+}

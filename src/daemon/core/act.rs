@@ -1,0 +1,174 @@
+//! What follows: signals become decisions, decisions orders, and the workers' news is told.
+
+use crate::capture::protocol::Published;
+use crate::daemon::control::Reply;
+use crate::daemon::core::voice::brief;
+use crate::daemon::core::{Core, push};
+use crate::daemon::status::LastSnapshot;
+use crate::daemon::workers::News;
+use crate::incident::Decision;
+use crate::model::{Event, Happening, HistoryLine, Incident, IncidentId, Kind, Mono, Signal, Trigger};
+use crate::source::role::TailOrder;
+use crate::sys::{clock, random};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Lines of history in one window; a storm must not wear the disk out.
+const HISTORY_MAX: u32 = 60;
+const HISTORY_WINDOW: Duration = Duration::from_secs(10);
+/// Services that are down and may recover.
+const DOWN_MAX: usize = 64;
+const SNAPSHOTS_MAX: usize = 20;
+
+impl Core {
+    /// Signals → decisions → orders; then what the workers had to say.
+    pub(super) fn act(&mut self) {
+        let now = clock::mono();
+        self.detector.tick(now, &mut self.found);
+        for signal in std::mem::take(&mut self.found) {
+            self.decide(signal, now);
+        }
+        for news in std::mem::take(&mut self.news) {
+            self.tell(news);
+        }
+    }
+
+    pub(super) fn decide(&mut self, signal: Signal, now: Mono) {
+        if let Signal::Closed(e) = &signal {
+            *self.counts.events.entry(e.kind).or_default() += 1;
+        }
+        let host = Arc::clone(&signal.event().host);
+        let drill = self.drills.iter().position(|d| d.name == host);
+        let incidents = match drill {
+            Some(n) => &mut self.drills[n].incidents,
+            None => &mut self.incidents,
+        };
+        match incidents.decide(signal, now, clock::wall(), || IncidentId(random::short_id())) {
+            Decision::Capture { mut incident, unfinished } => {
+                for (cause, n) in &self.losses.counts {
+                    incident.losses.add(cause, *n);
+                }
+                if let Some(n) = drill {
+                    self.drills[n].ids.push(incident.id.clone());
+                }
+                self.say(
+                    log::Level::Error,
+                    format!(
+                        "{}: {} on {}; taking snapshot {}",
+                        incident.kind, incident.title, incident.host, incident.id
+                    ),
+                );
+                self.remember(HistoryLine {
+                    at: incident.opened_at,
+                    what: Happening::Incident,
+                    host: incident.host.clone(),
+                    kind: Some(incident.kind),
+                    title: Some(incident.title.clone()),
+                    incident: Some(incident.id.clone()),
+                    detail: None,
+                });
+                if let (Kind::ServiceDown, Trigger::Event(event)) = (incident.kind, &incident.trigger) {
+                    push(&mut self.down, DOWN_MAX, (event.number, incident.id.clone()));
+                }
+                self.with_workers(|w, _, g| w.order(incident, unfinished, g));
+            }
+            Decision::Update { id, event, recurrences } => {
+                let losses = self.all_losses();
+                if !self.workers.update(&id, &event, recurrences, &losses) {
+                    self.say(
+                        log::Level::Warn,
+                        format!("{} belongs to incident {id}, whose snapshot is complete", brief(&event)),
+                    );
+                }
+            }
+            Decision::Note(event) => {
+                self.say(log::Level::Info, format!("no alarm: {}", brief(&event)));
+                self.remember(HistoryLine::of(Happening::Noted, clock::wall(), &event));
+            }
+            Decision::Suppress(why, event) => {
+                let line = HistoryLine::of(Happening::Suppressed, clock::wall(), &event);
+                self.remember(HistoryLine { detail: Some(why.into()), ..line });
+                self.say(log::Level::Warn, format!("{}; no snapshot of its own ({why})", brief(&event)));
+            }
+            Decision::Recovery(event) => self.recovered(&event),
+            Decision::Wait => {}
+        }
+    }
+
+    pub(super) fn recovered(&mut self, event: &Event) {
+        let at = self.down.iter().position(|(number, _)| *number == event.number);
+        let incident = at.and_then(|at| self.down.remove(at)).map(|(_, id)| id);
+        let after = event.details.get("downtime_s").map(|s| format!("answers again after {s} s"));
+        let of = incident.as_ref().map(|id| format!(" (incident {id})")).unwrap_or_default();
+        self.say(log::Level::Warn, format!("recovered: {}{of}", brief(event)));
+        let line = HistoryLine::of(Happening::Recovered, clock::wall(), event);
+        self.remember(HistoryLine { incident, detail: after, ..line });
+    }
+
+    /// Has a line written into the history, within a rate; the rest is counted.
+    pub(super) fn remember(&mut self, line: HistoryLine) {
+        let now = clock::mono();
+        if now.since(self.history.0) > HISTORY_WINDOW {
+            self.history = (now, 0);
+        }
+        self.history.1 += 1;
+        if self.history.1 > HISTORY_MAX || !self.tail.order(&TailOrder::History(Box::new(line))) {
+            self.losses.add("history_lines", 1);
+        }
+    }
+
+    pub(super) fn tell(&mut self, news: News) {
+        match news {
+            News::Ready { store, notices } => {
+                let first = self.counts.store.replace(store.clone());
+                if first.as_ref() != Some(&store) {
+                    self.say(log::Level::Info, format!("snapshots go to {}", store.display()));
+                    for n in notices {
+                        self.say(log::Level::Warn, n);
+                    }
+                }
+            }
+            News::Published { published, incident } => self.published(published, *incident),
+            News::Retry { id, error } => {
+                self.keep_wanted = true;
+                self.say(log::Level::Warn, format!("snapshot {id}: {error}; tried again"));
+            }
+            News::Lost { incident, error } => {
+                self.keep_wanted = true;
+                self.losses.add("capture_failed", 1);
+                self.say(log::Level::Error, format!("no snapshot {} of {}: {error}", incident.id, incident.title));
+                self.remember(HistoryLine {
+                    at: clock::wall(),
+                    what: Happening::Lost,
+                    host: incident.host,
+                    kind: Some(incident.kind),
+                    title: Some(incident.title),
+                    incident: Some(incident.id),
+                    detail: Some(error),
+                });
+            }
+            News::Notice(text) => self.say(log::Level::Warn, text),
+        }
+    }
+
+    pub(super) fn published(&mut self, published: Published, incident: Incident) {
+        self.counts.snapshots += 1;
+        let t0 = published.t0_durable_ms.map_or_else(|| "never".into(), |ms| format!("after {ms} ms"));
+        let text = format!(
+            "snapshot {} is in {}: {} bytes, first tier on the disk {t0}, whole after {} ms",
+            published.id,
+            published.path.display(),
+            published.bytes,
+            published.total_ms
+        );
+        self.say(log::Level::Warn, text);
+        if let Some(drill) = self.drills.iter().find(|d| d.ids.contains(&published.id)) {
+            self.control.reply(drill.client, &Reply::Captured(published.clone()));
+        }
+        push(
+            &mut self.counts.last,
+            SNAPSHOTS_MAX,
+            LastSnapshot { at: clock::wall(), title: incident.title, published },
+        );
+    }
+}
