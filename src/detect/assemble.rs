@@ -82,7 +82,16 @@ pub(crate) struct Context<'a> {
 
 impl Stream {
     pub fn new(origin: Origin, host: Arc<str>) -> Stream {
-        Stream { origin, host, open: Vec::new(), lines: 0, uptime_us: 0, expected_down: false, boot_marker: None, cut: None }
+        Stream {
+            origin,
+            host,
+            open: Vec::new(),
+            lines: 0,
+            uptime_us: 0,
+            expected_down: false,
+            boot_marker: None,
+            cut: None,
+        }
     }
 
     /// Whether a line without a literal can be passed over.
@@ -103,18 +112,26 @@ impl Stream {
     }
 
     /// Takes one line.
-    pub fn feed(&mut self, record: &Record, line: &Line<'_>, hit: Option<Hit>, cx: &mut Context<'_>, out: &mut Vec<Signal>) {
+    pub fn feed(
+        &mut self,
+        record: &Record,
+        text: &[u8],
+        line: &Line<'_>,
+        hit: Option<Hit>,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Signal>,
+    ) {
         self.lines += 1;
         self.age(line, cx, out);
         if is_shutdown(line.body) && !line.user {
             self.expected_down = true;
         }
         let taken = match hit {
-            Some(hit) => self.header(record, line, hit, cx, out),
+            Some(hit) => self.header(record, text, line, hit, cx, out),
             None => false,
         };
         if !taken {
-            self.body(record, line, cx, out);
+            self.body(record, text, line, cx, out);
         }
         // The boot marker compares with what came before it.
         self.note_uptime(line.printk_us);
@@ -129,7 +146,9 @@ impl Stream {
         let replay = matches!(self.origin, Origin::Replay(_));
         self.close_where(cx, out, |r| {
             let gap = match (line.printk_us, r.last_us) {
-                (Some(now), Some(then)) => now.saturating_sub(then) > GAP_US_MAX || now.saturating_add(GAP_US_MAX) < then,
+                (Some(now), Some(then)) => {
+                    now.saturating_sub(then) > GAP_US_MAX || now.saturating_add(GAP_US_MAX) < then
+                }
                 _ => false,
             };
             gap || r.lines > LINES_MAX || r.since_own > quiet_lines(r, cx.filter) || !replay && r.due() <= cx.now
@@ -174,22 +193,30 @@ impl Stream {
     }
 
     /// A header: a new report, or a follow-up of an open one. `false`: no header after all.
-    fn header(&mut self, record: &Record, line: &Line<'_>, hit: Hit, cx: &mut Context<'_>, out: &mut Vec<Signal>) -> bool {
+    fn header(
+        &mut self,
+        record: &Record,
+        text: &[u8],
+        line: &Line<'_>,
+        hit: Hit,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Signal>,
+    ) -> bool {
         let active = &cx.filter.rules[hit.rule];
         if active.rule.id == "warn_cut" {
             return self.cut_here(line);
         }
         if active.rule.role == Role::Boot {
-            return self.boot(record, line, hit, cx, out);
+            return self.boot(record, text, line, hit, cx, out);
         }
         self.cut = None;
         if let Some(n) = self.joined(line, hit, cx.filter) {
             let report = &mut self.open[n];
             report.follow(active, line, cx.now);
-            report.append(line, &record.text, cx.now, true);
+            report.append(line, text, cx.now, true);
             return true;
         }
-        self.open_report(record, line, hit, cx, out);
+        self.open_report(record, text, line, hit, cx, out);
         true
     }
 
@@ -253,7 +280,15 @@ impl Stream {
     }
 
     /// A kernel or firmware announces itself. An event only where the machine was running and nobody saw it stop.
-    fn boot(&mut self, record: &Record, line: &Line<'_>, hit: Hit, cx: &mut Context<'_>, out: &mut Vec<Signal>) -> bool {
+    fn boot(
+        &mut self,
+        record: &Record,
+        text: &[u8],
+        line: &Line<'_>,
+        hit: Hit,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Signal>,
+    ) -> bool {
         if !self.origin.is_console() {
             return false;
         }
@@ -274,12 +309,20 @@ impl Stream {
         self.expected_down = false;
         if let Some((at, true)) = self.boot_marker {
             self.boot_marker = Some((at, false));
-            self.open_report(record, line, hit, cx, out);
+            self.open_report(record, text, line, hit, cx, out);
         }
         true
     }
 
-    fn open_report(&mut self, record: &Record, line: &Line<'_>, hit: Hit, cx: &mut Context<'_>, out: &mut Vec<Signal>) {
+    fn open_report(
+        &mut self,
+        record: &Record,
+        text: &[u8],
+        line: &Line<'_>,
+        hit: Hit,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Signal>,
+    ) {
         let active = &cx.filter.rules[hit.rule];
         // Without caller ids the next header ends the report before it; with them, that of the same caller.
         let single = active.rule.shape == Shape::Single;
@@ -296,7 +339,7 @@ impl Stream {
             *cx.number += 1;
         }
         let mut report = Report::new(record, line, hit, active, *cx.number, cx.now);
-        report.append(line, &record.text, cx.now, true);
+        report.append(line, text, cx.now, true);
         report.analyse(active);
         if !report.muted {
             out.push(Signal::Opened(report.event.clone()));
@@ -305,24 +348,25 @@ impl Stream {
     }
 
     /// A line that is no header.
-    fn body(&mut self, record: &Record, line: &Line<'_>, cx: &mut Context<'_>, out: &mut Vec<Signal>) {
+    fn body(&mut self, record: &Record, text: &[u8], line: &Line<'_>, cx: &mut Context<'_>, out: &mut Vec<Signal>) {
         if self.cut.as_ref().is_some_and(|(_, caller)| caller.as_deref() == line.caller) && is_cpu_line(line.body) {
             self.cut = None;
             if let Some(rule) = cx.filter.rules.iter().position(|r| r.rule.id == "warn_cut") {
-                self.open_report(record, line, Hit { rule, at: 0 }, cx, out);
+                self.open_report(record, text, line, Hit { rule, at: 0 }, cx, out);
                 return;
             }
         }
         let filter = cx.filter;
         let takes = |r: &Report| filter.rules[r.rule].rule.shape != Shape::Single;
         let own = self.open.iter().rposition(|r| takes(r) && r.caller.as_deref() == line.caller);
-        let gated = || self.open.iter().rposition(|r| takes(r) && (r.gate || r.event.panicked) && line.caller.is_some());
+        let gated =
+            || self.open.iter().rposition(|r| takes(r) && (r.gate || r.event.panicked) && line.caller.is_some());
         let Some(n) = own.or_else(gated) else { return };
         let r = &mut self.open[n];
         if r.stamped && !line.kernel || line.user {
             return;
         }
-        r.append(line, &record.text, cx.now, is_own(line.body));
+        r.append(line, text, cx.now, is_own(line.body));
         if let Shape::Until(_) = filter.rules[r.rule].rule.shape {
             r.note_victim(line.body);
         }
@@ -331,7 +375,8 @@ impl Stream {
 
 impl Report {
     fn new(record: &Record, line: &Line<'_>, hit: Hit, active: &Active, number: u64, now: Mono) -> Report {
-        let stamp = line.stamp.map(|s| String::from_utf8_lossy(s).into_owned()).or_else(|| record.stamp.map(|s| s.to_string()));
+        let stamp =
+            line.stamp.map(|s| String::from_utf8_lossy(s).into_owned()).or_else(|| record.stamp.map(|s| s.to_string()));
         let event = Event {
             number,
             kind: active.kind,
@@ -421,7 +466,10 @@ impl Report {
         if memchr::memmem::find(body, b"+0x").is_some() {
             self.frames |= self.lines > 0;
         }
-        if body.starts_with(b"Sending NMI from CPU") || body.starts_with(b"NMI backtrace for cpu") || body.starts_with(b"Sending NMI to ") {
+        if body.starts_with(b"Sending NMI from CPU")
+            || body.starts_with(b"NMI backtrace for cpu")
+            || body.starts_with(b"Sending NMI to ")
+        {
             self.gate = true;
         }
         if memchr::memmem::find(body, b"printk messages dropped").is_some() {
@@ -458,9 +506,11 @@ impl Report {
         let function = recipe::function(recipe_used, &bodies, &dump);
         self.event.frames = recipe::frames_of(&dump, function.as_deref());
         let start = active.rule.triggers.iter().filter_map(|t| header.find(t)).min().unwrap_or(0);
-        self.event.title = title::title(active.rule.title, active.title.as_deref(), &header[start..], function.as_deref());
+        self.event.title =
+            title::title(active.rule.title, active.title.as_deref(), &header[start..], function.as_deref());
         let unlocated = title::title(active.rule.title, active.title.as_deref(), &header[start..], None);
-        self.event.signature = signature::signature(self.event.kind, function.as_deref(), &unlocated, &self.event.frames);
+        self.event.signature =
+            signature::signature(self.event.kind, function.as_deref(), &unlocated, &self.event.frames);
         self.event.function = function;
         self.event.text = text;
     }
@@ -528,7 +578,8 @@ fn subject_of(active: &Active, line: &Line<'_>) -> Option<String> {
 fn victim_pid(body: &[u8]) -> Option<String> {
     for lead in [&b"Killed process "[..], b"Kill process ", b",pid="] {
         if let Some(at) = memchr::memmem::find(body, lead) {
-            let digits: Vec<u8> = body[at + lead.len()..].iter().copied().take_while(u8::is_ascii_digit).take(10).collect();
+            let digits: Vec<u8> =
+                body[at + lead.len()..].iter().copied().take_while(u8::is_ascii_digit).take(10).collect();
             return String::from_utf8(digits).ok().filter(|d| !d.is_empty());
         }
     }
@@ -537,7 +588,9 @@ fn victim_pid(body: &[u8]) -> Option<String> {
 
 /// Lines that must not be lost at the end of a long text.
 fn is_key(body: &[u8]) -> bool {
-    [&b"Kernel panic"[..], b"Killed process", b"oom-kill:", b"---[ end"].iter().any(|w| memchr::memmem::find(&body[..body.len().min(96)], w).is_some())
+    [&b"Kernel panic"[..], b"Killed process", b"oom-kill:", b"---[ end"]
+        .iter()
+        .any(|w| memchr::memmem::find(&body[..body.len().min(96)], w).is_some())
 }
 
 fn is_cpu_line(body: &[u8]) -> bool {
@@ -546,18 +599,131 @@ fn is_cpu_line(body: &[u8]) -> bool {
 
 /// The machine goes down because somebody asked.
 fn is_shutdown(body: &[u8]) -> bool {
-    [&b"reboot: "[..], b"Restarting system", b"kexec_core: Starting new kernel", b"Power down", b"sysrq: Resetting", b"Starting new kernel"]
-        .iter()
-        .any(|w| body.starts_with(w))
+    [
+        &b"reboot: "[..],
+        b"Restarting system",
+        b"kexec_core: Starting new kernel",
+        b"Power down",
+        b"sysrq: Resetting",
+        b"Starting new kernel",
+    ]
+    .iter()
+    .any(|w| body.starts_with(w))
 }
 
 /// A line that only a dump holds.
 fn is_own(body: &[u8]) -> bool {
     const LEADS: &[&[u8]] = &[
-        b" ", b"\t", b"CPU", b"Call ", b"Hardware name", b"Modules linked", b"RIP", b"RSP", b"RAX", b"RDX", b"RBP", b"R1", b"EIP", b"Code", b"FS:", b"CS:", b"CR2", b"DR", b"PKRU",
-        b"Workqueue", b"Process ", b"Stack", b"pc :", b"lr :", b"sp :", b"x2", b"x1", b"x9", b"x8", b"x5", b"x6", b"x3", b"x0", b"pstate", b"task:", b"Kernel ", b"---[", b"===", b"Showing", b"stack", b"NMI", b"Sending", b"rcu",
-        b"Read of", b"Write of", b"Allocated", b"Freed", b"The buggy", b"Memory state", b"PGD", b"#PF", b"Oops", b"NIP", b"LR ", b"GPR", b"MSR", b"CFAR", b"Krnl", b"epc", b"PC is", b"Mem", b"Node", b"DMA", b"Normal", b"[", b"INFO:", b"Pid:", b"BUG", b"Last ", b"Exception", b"Backtrace", b"backtrace", b"unreferenced", b"Uninit", b"Local variable", b"page", b"raw", b">", b"irq event", b"hardirqs", b"softirqs", b"Tainted", b"Internal",
-        b"Total swap", b"Free swap", b"Swap", b"Tasks state", b"lowmem", b"active_anon", b"oom", b"\"echo", b"Preemption", b"in_atomic", b"other info", b"the existing", b"which lock", b"but task", b"Bytes", b"value changed", b"read", b"write", b"Dumping", b"Rebooting", b"Shutting", b"Redzone", b"Object", b"Padding", b"Slab",
+        b" ",
+        b"\t",
+        b"CPU",
+        b"Call ",
+        b"Hardware name",
+        b"Modules linked",
+        b"RIP",
+        b"RSP",
+        b"RAX",
+        b"RDX",
+        b"RBP",
+        b"R1",
+        b"EIP",
+        b"Code",
+        b"FS:",
+        b"CS:",
+        b"CR2",
+        b"DR",
+        b"PKRU",
+        b"Workqueue",
+        b"Process ",
+        b"Stack",
+        b"pc :",
+        b"lr :",
+        b"sp :",
+        b"x2",
+        b"x1",
+        b"x9",
+        b"x8",
+        b"x5",
+        b"x6",
+        b"x3",
+        b"x0",
+        b"pstate",
+        b"task:",
+        b"Kernel ",
+        b"---[",
+        b"===",
+        b"Showing",
+        b"stack",
+        b"NMI",
+        b"Sending",
+        b"rcu",
+        b"Read of",
+        b"Write of",
+        b"Allocated",
+        b"Freed",
+        b"The buggy",
+        b"Memory state",
+        b"PGD",
+        b"#PF",
+        b"Oops",
+        b"NIP",
+        b"LR ",
+        b"GPR",
+        b"MSR",
+        b"CFAR",
+        b"Krnl",
+        b"epc",
+        b"PC is",
+        b"Mem",
+        b"Node",
+        b"DMA",
+        b"Normal",
+        b"[",
+        b"INFO:",
+        b"Pid:",
+        b"BUG",
+        b"Last ",
+        b"Exception",
+        b"Backtrace",
+        b"backtrace",
+        b"unreferenced",
+        b"Uninit",
+        b"Local variable",
+        b"page",
+        b"raw",
+        b">",
+        b"irq event",
+        b"hardirqs",
+        b"softirqs",
+        b"Tainted",
+        b"Internal",
+        b"Total swap",
+        b"Free swap",
+        b"Swap",
+        b"Tasks state",
+        b"lowmem",
+        b"active_anon",
+        b"oom",
+        b"\"echo",
+        b"Preemption",
+        b"in_atomic",
+        b"other info",
+        b"the existing",
+        b"which lock",
+        b"but task",
+        b"Bytes",
+        b"value changed",
+        b"read",
+        b"write",
+        b"Dumping",
+        b"Rebooting",
+        b"Shutting",
+        b"Redzone",
+        b"Object",
+        b"Padding",
+        b"Slab",
     ];
-    body.is_empty() || LEADS.iter().any(|l| body.starts_with(l)) || memchr::memmem::find(&body[..body.len().min(160)], b"+0x").is_some()
+    body.is_empty()
+        || LEADS.iter().any(|l| body.starts_with(l))
+        || memchr::memmem::find(&body[..body.len().min(160)], b"+0x").is_some()
 }

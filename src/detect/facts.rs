@@ -60,7 +60,10 @@ fn cpu_line(event: &mut Event, body: &str) {
     let pid = number_after(before, "PID: ").or_else(|| number_after(before, "Pid: "));
     event.pid = event.pid.or(pid.and_then(|n| i32::try_from(n).ok()));
     // The name ends where the taint begins; it may hold spaces itself.
-    let Some((name, tail)) = ["Not tainted", "Tainted: ", "Kdump: loaded"].iter().find_map(|w| after.find(w).map(|n| (after[..n].trim(), &after[n..]))) else {
+    let Some((name, tail)) = ["Not tainted", "Tainted: ", "Kdump: loaded"]
+        .iter()
+        .find_map(|w| after.find(w).map(|n| (after[..n].trim(), &after[n..])))
+    else {
         event.comm.get_or_insert_with(|| cut(after.split(' ').next().unwrap_or(after)));
         return;
     };
@@ -116,7 +119,13 @@ fn oom(event: &mut Event, body: &str) {
         {
             set(event, "victim", &rest[open + 1..close]);
         }
-        for (key, name) in [("total-vm:", "total_vm_kb"), ("anon-rss:", "anon_rss_kb"), ("file-rss:", "file_rss_kb"), ("shmem-rss:", "shmem_rss_kb"), ("oom_score_adj:", "oom_score_adj")] {
+        for (key, name) in [
+            ("total-vm:", "total_vm_kb"),
+            ("anon-rss:", "anon_rss_kb"),
+            ("file-rss:", "file_rss_kb"),
+            ("shmem-rss:", "shmem_rss_kb"),
+            ("oom_score_adj:", "oom_score_adj"),
+        ] {
             if let Some(n) = number_after(rest, key) {
                 set(event, name, &n.to_string());
             }
@@ -314,6 +323,9 @@ mod tests {
         ] {
             assert_eq!(device(body).as_deref(), Some(want), "{body}");
         }
-        assert_eq!((subject("sda1"), subject("nvme0n1p2"), subject("ata1.00"), subject("dm-0")), ("sda", "nvme0", "ata1", "dm-0"));
+        assert_eq!(
+            (subject("sda1"), subject("nvme0n1p2"), subject("ata1.00"), subject("dm-0")),
+            ("sda", "nvme0", "ata1", "dm-0")
+        );
     }
 }

@@ -53,7 +53,22 @@ fn program_counter(t: &str) -> Option<Part<'_>> {
             return Some(named(rest).map_or(Part::Neutral, Part::Pc));
         }
     }
-    for lead in ["RIP [<", "RIP [", "EIP is at ", "PC is at ", "pc : ", "pc: ", "NIP [", "epc : ", "epc: ", "Krnl PSW :", "IP: ", "PC: ", "ERA: ", "era  : "] {
+    for lead in [
+        "RIP [<",
+        "RIP [",
+        "EIP is at ",
+        "PC is at ",
+        "pc : ",
+        "pc: ",
+        "NIP [",
+        "epc : ",
+        "epc: ",
+        "Krnl PSW :",
+        "IP: ",
+        "PC: ",
+        "ERA: ",
+        "era  : ",
+    ] {
         if let Some(rest) = t.strip_prefix(lead) {
             if lead.starts_with("RIP [") {
                 // The repetition at the end of an old x86 oops.
@@ -77,9 +92,8 @@ fn marker(t: &str) -> Option<Part<'_>> {
         "<IRQ>" | "<NMI>" | "<SOFTIRQ>" | "<#DB>" | "<#DF>" | "<ENTRY_TRAMPOLINE>" => Part::IrqStart,
         "</IRQ>" | "</NMI>" | "</SOFTIRQ>" | "<EOI>" | "<<EOE>>" | "</#DB>" | "</#DF>" => Part::IrqEnd,
         "<TASK>" | "</TASK>" | "Call Trace (unreliable):" => Part::Neutral,
-        "Call Trace:" | "Call trace:" | "Backtrace:" | "Backtrace: " | "backtrace:" | "Call Trace: " | "stack backtrace:" => {
-            Part::TraceStart
-        }
+        "Call Trace:" | "Call trace:" | "Backtrace:" | "Backtrace: " | "backtrace:" | "Call Trace: "
+        | "stack backtrace:" => Part::TraceStart,
         _ if t.starts_with("backtrace (crc ") || t.starts_with("Call Trace:") || t.starts_with("Backtrace:") => {
             Part::TraceStart
         }
@@ -176,21 +190,90 @@ fn named(rest: &str) -> Option<&str> {
 pub(crate) fn is_symbol(name: &str) -> bool {
     let rust = name.contains("::");
     let first = name.bytes().next();
+    // An address that no symbol was found for.
+    let address = name.len() >= 8 && name.bytes().all(|c| c.is_ascii_hexdigit());
     !name.is_empty()
+        && !address
         && name.len() <= 256
         && first.is_some_and(|c| c.is_ascii_alphabetic() || c == b'_' || c == b'.' || c == b'$' || rust && c == b'<')
-        && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.$".contains(&c) || rust && b"<>: &{}#,-*()[];=".contains(&c))
+        && name
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"_.$".contains(&c) || rust && b"<>: &{}#,-*()[];=".contains(&c))
 }
 
 /// Registers and code: `RSP: 0018:… EFLAGS: …`, `x29: …`, `GPR00: …`, `Code: …`.
 fn is_register_line(t: &str) -> bool {
     const LEADS: &[&str] = &[
-        "RSP", "RAX", "RDX", "RBP", "R10", "R13", "FS:", "CS:", "CR2", "DR0", "DR3", "DR6", "Code:", "EAX", "ESI", "DS:", "CR0", "EFLAGS",
-        "ESP", "x29", "x2", "x1", "x9", "x8", "x5", "x6", "x3", "x0", "sp :", "sp:", "pstate", "GPR", "MSR", "CFAR", "CTR:", "LR ", "REGS:",
-        "TRAP:", "XER:", "Krnl ", "r10", "r7", "r3", "gp :", "t0", "t1", "t2", "t3", "t4", "t5", "t6", "s1", "s2", "s5", "s8", "s11", "a0", "a2",
-        "a5", "status", "ORIG_RAX", "PKRU", "Instruction dump:", "Exception stack(", "Stack:", "R:", "sched:",
+        "RSP",
+        "RAX",
+        "RDX",
+        "RBP",
+        "R10",
+        "R13",
+        "FS:",
+        "CS:",
+        "CR2",
+        "DR0",
+        "DR3",
+        "DR6",
+        "Code:",
+        "EAX",
+        "ESI",
+        "DS:",
+        "CR0",
+        "EFLAGS",
+        "ESP",
+        "x29",
+        "x2",
+        "x1",
+        "x9",
+        "x8",
+        "x5",
+        "x6",
+        "x3",
+        "x0",
+        "sp :",
+        "sp:",
+        "pstate",
+        "GPR",
+        "MSR",
+        "CFAR",
+        "CTR:",
+        "LR ",
+        "REGS:",
+        "TRAP:",
+        "XER:",
+        "Krnl ",
+        "r10",
+        "r7",
+        "r3",
+        "gp :",
+        "t0",
+        "t1",
+        "t2",
+        "t3",
+        "t4",
+        "t5",
+        "t6",
+        "s1",
+        "s2",
+        "s5",
+        "s8",
+        "s11",
+        "a0",
+        "a2",
+        "a5",
+        "status",
+        "ORIG_RAX",
+        "PKRU",
+        "Instruction dump:",
+        "Exception stack(",
+        "Stack:",
+        "R:",
+        "sched:",
     ];
-    LEADS.iter().any(|l| t.starts_with(l)) || t.bytes().take(10).all(|c| c.is_ascii_hexdigit() || c == b':' || c == b' ')
+    LEADS.iter().any(|l| t.starts_with(l))
+        || t.bytes().take(10).all(|c| c.is_ascii_hexdigit() || c == b':' || c == b' ')
 }
 
 /// A name without what compilers and symbol tables add: `f.isra.12`, `f.part.3`, `f.cold`, `f.constprop.0`, `f$abc`,
@@ -207,9 +290,28 @@ pub(crate) fn plain(name: &str) -> &str {
 /// A system call's entry without its wrapper: `__x64_sys_openat`, `SyS_openat` → `sys_openat`.
 pub(crate) fn syscall(name: &str) -> std::borrow::Cow<'_, str> {
     for lead in [
-        "__x64_sys_", "__ia32_compat_sys_", "__ia32_sys_", "__arm64_compat_sys_", "__arm64_sys_", "__s390x_sys_", "__s390_sys_", "__riscv_sys_",
-        "__riscv_compat_sys_", "__powerpc_sys_", "__se_compat_sys_", "__se_sys_", "__do_compat_sys_", "__do_sys_", "compat_SyS_", "compat_SYSC_", "SyS_", "SYSC_", "ksys_",
-        "__x64_compat_sys_", "__se_", "__loongarch_sys_",
+        "__x64_sys_",
+        "__ia32_compat_sys_",
+        "__ia32_sys_",
+        "__arm64_compat_sys_",
+        "__arm64_sys_",
+        "__s390x_sys_",
+        "__s390_sys_",
+        "__riscv_sys_",
+        "__riscv_compat_sys_",
+        "__powerpc_sys_",
+        "__se_compat_sys_",
+        "__se_sys_",
+        "__do_compat_sys_",
+        "__do_sys_",
+        "compat_SyS_",
+        "compat_SYSC_",
+        "SyS_",
+        "SYSC_",
+        "ksys_",
+        "__x64_compat_sys_",
+        "__se_",
+        "__loongarch_sys_",
     ] {
         if let Some(call) = name.strip_prefix(lead) {
             return std::borrow::Cow::Owned(format!("sys_{call}"));

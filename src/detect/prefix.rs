@@ -343,6 +343,12 @@ fn late_stamp(line: &mut Line<'_>) {
     }
 }
 
+/// Where a second stamp begins in a body: two writers shared a line.
+pub(crate) fn second_stamp(body: &[u8]) -> Option<usize> {
+    let head = &body[..body.len().min(1024)];
+    memchr::memchr_iter(b'[', head).take(32).find(|at| *at > 0 && printk_stamp(&body[*at..]).is_some())
+}
+
 /// `systemd[1]: …`: a program that writes to the kernel log, or a console's own chatter.
 fn is_program_tag(b: &[u8]) -> bool {
     let head = &b[..b.len().min(64)];
@@ -421,7 +427,10 @@ mod tests {
         assert!(!parse(b"[   12.345678] EXT4-fs error: x").user);
         assert_eq!(parse(b"<12>x").facility, Some(1));
         assert!(!parse(b"WARNING: x").kernel);
-        assert_eq!(body("[ INFO: possible recursive locking detected ]"), "[ INFO: possible recursive locking detected ]");
+        assert_eq!(
+            body("[ INFO: possible recursive locking detected ]"),
+            "[ INFO: possible recursive locking detected ]"
+        );
         assert_eq!(body("[<ffffffff81662d11>] dump_stack+0x45/0x56"), "[<ffffffff81662d11>] dump_stack+0x45/0x56");
     }
 }

@@ -77,8 +77,14 @@ mod tests {
     #[test]
     fn titles_hold_nothing_that_varies() {
         let t = |h: &str, f| title(Title::UpTo(" at "), None, h, f);
-        assert_eq!(t("BUG: unable to handle page fault at ffffe8ffffe00000", Some("foo")), "BUG: unable to handle page fault in foo");
-        assert_eq!(normalise("Kernel panic - not syncing: stack at ffffffff81234567 CPU#12 after 22s!"), "Kernel panic - not syncing: stack at ADDR CPU#NUM after NUMs");
+        assert_eq!(
+            t("BUG: unable to handle page fault at ffffe8ffffe00000", Some("foo")),
+            "BUG: unable to handle page fault in foo"
+        );
+        assert_eq!(
+            normalise("Kernel panic - not syncing: stack at ffffffff81234567 CPU#12 after 22s!"),
+            "Kernel panic - not syncing: stack at ADDR CPU#NUM after NUMs"
+        );
         assert_eq!(normalise("foo+0x12/0x40 in net/core/dev.c:123"), "foo in net/core/dev.c:LINE");
     }
 }

@@ -42,7 +42,13 @@ pub(super) const RULES: &[Rule] = &[
         "hard_lockup",
         Kind::HardLockup,
         Severity::Fatal,
-        &["Watchdog detected hard LOCKUP", "watchdog: CPU: ", "Watchdog CPU:", "self-detected hard LOCKUP", "detected hard LOCKUP on other CPUs"],
+        &[
+            "Watchdog detected hard LOCKUP",
+            "watchdog: CPU: ",
+            "Watchdog CPU:",
+            "self-detected hard LOCKUP",
+            "detected hard LOCKUP on other CPUs",
+        ],
         "hard lockup",
         "kernel/watchdog.c watchdog_hardlockup_check; arch/powerpc/kernel/watchdog.c",
         "A CPU took no timer interrupt for watchdog_thresh seconds.",
@@ -54,7 +60,12 @@ pub(super) const RULES: &[Rule] = &[
         "rcu_stall",
         Kind::RcuStall,
         Severity::Error,
-        &["INFO: rcu_", "self-detected stall on CPU", "detected stalls on CPUs/tasks", "detected expedited stalls on CPUs/tasks"],
+        &[
+            "INFO: rcu_",
+            "self-detected stall on CPU",
+            "detected stalls on CPUs/tasks",
+            "detected expedited stalls on CPUs/tasks",
+        ],
         "RCU stall",
         "kernel/rcu/tree_stall.h print_other_cpu_stall, print_cpu_stall; tree_exp.h; tasks.h",
         "An RCU grace period does not end: a CPU or a task stays in a read-side section.",
@@ -121,7 +132,8 @@ fn task_before(body: &[u8], at: usize) -> bool {
     let head = before.strip_prefix(b"INFO: ").unwrap_or(before);
     // With CONFIG_DETECT_HUNG_TASK_BLOCKER and in some vendor kernels a state follows the pid.
     let pid_last = digits > 0 && before.len() > digits && before[before.len() - digits - 1] == b':';
-    head.starts_with(b"task ") && (pid_last || before.ends_with(b"task")) || head.starts_with(b"task ") && at < 96 && pid_like(head)
+    head.starts_with(b"task ") && (pid_last || before.ends_with(b"task"))
+        || head.starts_with(b"task ") && at < 96 && pid_like(head)
 }
 
 fn pid_like(head: &[u8]) -> bool {

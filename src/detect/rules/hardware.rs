@@ -8,7 +8,13 @@ pub(super) const RULES: &[Rule] = &[
         "mce_fatal",
         Kind::MachineCheck,
         Severity::Fatal,
-        &["Machine Check Exception: ", "Fatal machine check", "Fatal local machine check", "Uncorrected hardware memory error in user-access at", "mce: Uncorrected hardware memory error"],
+        &[
+            "Machine Check Exception: ",
+            "Fatal machine check",
+            "Fatal local machine check",
+            "Uncorrected hardware memory error in user-access at",
+            "mce: Uncorrected hardware memory error",
+        ],
         "fatal machine check",
         "arch/x86/kernel/cpu/mce/core.c print_mce, mce_panic, kill_me_maybe",
         "The processor reported an error that it could not correct.",
@@ -43,7 +49,15 @@ pub(super) const RULES: &[Rule] = &[
         "hw_corrected",
         Kind::MachineCheck,
         Severity::Info,
-        &["event severity: corrected", "event severity: info", "It has been corrected by h/w", " CE memory read error", " CE memory scrubbing error", "EDAC MC", "Corrected error, no action required"],
+        &[
+            "event severity: corrected",
+            "event severity: info",
+            "It has been corrected by h/w",
+            " CE memory read error",
+            " CE memory scrubbing error",
+            "EDAC MC",
+            "Corrected error, no action required",
+        ],
         "corrected hardware error",
         "drivers/firmware/efi/cper.c; drivers/edac/edac_mc.c edac_ce_error",
         "The hardware corrected an error by itself.",
@@ -68,7 +82,13 @@ pub(super) const RULES: &[Rule] = &[
         "aer_corrected",
         Kind::MachineCheck,
         Severity::Info,
-        &["PCIe Bus Error: severity=Corrected", "AER: Corrected error", "AER: Correctable error", "AER: Multiple Corrected error", "AER: Multiple Correctable error"],
+        &[
+            "PCIe Bus Error: severity=Corrected",
+            "AER: Corrected error",
+            "AER: Correctable error",
+            "AER: Multiple Corrected error",
+            "AER: Multiple Correctable error",
+        ],
         "corrected PCIe error",
         "drivers/pci/pcie/aer.c aer_print_error",
         "A PCIe link corrected an error by itself.",
@@ -80,7 +100,15 @@ pub(super) const RULES: &[Rule] = &[
         "aer",
         Kind::MachineCheck,
         Severity::Error,
-        &["PCIe Bus Error: severity=Uncorrect", "AER: Uncorrect", "AER: Multiple Uncorrect", "AER: device recovery failed", "DPC: containment event", "Uncorrected (Fatal)", "Uncorrectable (Fatal)"],
+        &[
+            "PCIe Bus Error: severity=Uncorrect",
+            "AER: Uncorrect",
+            "AER: Multiple Uncorrect",
+            "AER: device recovery failed",
+            "DPC: containment event",
+            "Uncorrected (Fatal)",
+            "Uncorrectable (Fatal)",
+        ],
         "uncorrected PCIe error",
         "drivers/pci/pcie/aer.c aer_print_error; dpc.c dpc_process_error; err.c",
         "A PCIe device or link failed.",
@@ -91,7 +119,14 @@ pub(super) const RULES: &[Rule] = &[
         "nmi_hardware",
         Kind::MachineCheck,
         Severity::Fatal,
-        &["NMI: PCI system error (SERR)", "NMI: IOCK error", "NMI: Not continuing", "Uhhuh. NMI received", "NMI: Multi-bit", "Dazed and confused, but trying to continue"],
+        &[
+            "NMI: PCI system error (SERR)",
+            "NMI: IOCK error",
+            "NMI: Not continuing",
+            "Uhhuh. NMI received",
+            "NMI: Multi-bit",
+            "Dazed and confused, but trying to continue",
+        ],
         "NMI from hardware",
         "arch/x86/kernel/nmi.c pci_serr_error, io_check_error, unknown_nmi_error",
         "The chipset raised a non-maskable interrupt for a hardware error.",
@@ -109,7 +144,9 @@ pub(super) const RULES: &[Rule] = &[
         "A temperature is past its critical limit.",
     )
     .within(64)
-    .check(|b, at| memchr::memmem::find(&b[at..], b"critical temperature reached").is_some() || b[at..].starts_with(b"temp"))
+    .check(|b, at| {
+        memchr::memmem::find(&b[at..], b"critical temperature reached").is_some() || b[at..].starts_with(b"temp")
+    })
     .quiet()
     .single(),
     rule(
@@ -129,7 +166,13 @@ pub(super) const RULES: &[Rule] = &[
         "gpu",
         Kind::Other,
         Severity::Error,
-        &["NVRM: Xid (", "amdgpu: GPU reset begin!", "*ERROR* ring gfx timeout", "GPU HANG: ecode", "GPU has fallen off the bus"],
+        &[
+            "NVRM: Xid (",
+            "amdgpu: GPU reset begin!",
+            "*ERROR* ring gfx timeout",
+            "GPU HANG: ecode",
+            "GPU has fallen off the bus",
+        ],
         "GPU error",
         "drivers/gpu/drm/amd/amdgpu amdgpu_job_timedout; drivers/gpu/drm/i915 i915_gpu_error.c; NVIDIA's module",
         "A graphics or compute card hangs or reports an internal error.",

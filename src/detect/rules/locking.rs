@@ -35,7 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         "kernel/locking/lockdep.c print_*_bug, print_bad_irq_dependency, lockdep_rcu_suspicious",
         "The lock validator found an order or a use of a lock that can deadlock.",
     )
-    .within(24)
+    .within(64)
     .check(lockdep_header)
     .then(&["warn", "lockdep_warn"])
     .recipe(Recipe::Lock)
@@ -56,7 +56,12 @@ pub(super) const RULES: &[Rule] = &[
         "static_key",
         Kind::Lockdep,
         Severity::Warning,
-        &["INFO: trying to register non-static key", "BUG: key ", "BUG: MAX_LOCK", "BUG: MAX_STACK_TRACE_ENTRIES too low"],
+        &[
+            "INFO: trying to register non-static key",
+            "BUG: key ",
+            "BUG: MAX_LOCK",
+            "BUG: MAX_STACK_TRACE_ENTRIES too low",
+        ],
         "lockdep",
         "kernel/locking/lockdep.c register_lock_class, add_chain_cache",
         "A lock was used before it was initialised, or the validator ran out of space.",
@@ -120,5 +125,9 @@ fn lockdep_header(body: &[u8], at: usize) -> bool {
         return rest.starts_with(b"safe -> ") && headed;
     }
     // Cut at the front by another writer: `possible recursive locking detected ]`.
-    headed || lead.is_empty() || lead.ends_with(b"/") || before.ends_with(b"task ") || before.starts_with(b"WARNING: ") && at < 24
+    headed
+        || lead.is_empty()
+        || lead.ends_with(b"/")
+        || before.ends_with(b"task ")
+        || before.starts_with(b"WARNING: ") && at < 24
 }

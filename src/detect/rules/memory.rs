@@ -41,7 +41,12 @@ pub(super) const RULES: &[Rule] = &[
         "page_allocation",
         Kind::Resource,
         Severity::Warning,
-        &["page allocation failure", "page allocation stalls for", "vmalloc error: size", "vmalloc: allocation failure"],
+        &[
+            "page allocation failure",
+            "page allocation stalls for",
+            "vmalloc error: size",
+            "vmalloc: allocation failure",
+        ],
         "page allocation failure",
         "mm/page_alloc.c warn_alloc; mm/vmalloc.c",
         "The kernel found no free pages of the wanted order for a request that may fail.",
@@ -53,7 +58,16 @@ pub(super) const RULES: &[Rule] = &[
         "bad_page",
         Kind::PageState,
         Severity::Error,
-        &["BUG: Bad page ", "BUG: Bad rss-counter", "BUG: non-zero nr_ptes", "BUG: non-zero pgtables_bytes", "BUG: Bad swap file entry", "swap_info_get: Bad swap", "swap_free: Bad swap", "swap_dup: Bad swap"],
+        &[
+            "BUG: Bad page ",
+            "BUG: Bad rss-counter",
+            "BUG: non-zero nr_ptes",
+            "BUG: non-zero pgtables_bytes",
+            "BUG: Bad swap file entry",
+            "swap_info_get: Bad swap",
+            "swap_free: Bad swap",
+            "swap_dup: Bad swap",
+        ],
         "bad page",
         "mm/page_alloc.c bad_page; mm/memory.c print_bad_pte; kernel/fork.c check_mm; mm/swapfile.c",
         "A page, a page table or a counter of pages is in an impossible state.",
@@ -92,6 +106,19 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(160)
     .check(slub_line)
+    .recipe(Recipe::Trace)
+    .up_to("\n"),
+    rule(
+        "slub_info",
+        Kind::Bug,
+        Severity::Error,
+        &["INFO: Allocated in ", "INFO: Freed in ", "INFO: Slab 0x", "INFO: Object 0x"],
+        "slab corruption",
+        "mm/slub.c print_track, print_slab_info, print_trailer",
+        "A line of a slab report; alone when its first line was lost.",
+    )
+    .within(2)
+    .role(Role::Follow)
     .recipe(Recipe::Trace)
     .up_to("\n"),
     rule(
@@ -170,7 +197,10 @@ fn slub_line(body: &[u8], at: usize) -> bool {
 fn kmemleak_line(body: &[u8], at: usize) -> bool {
     let rest = &body[at..];
     match rest.strip_prefix(b"kmemleak: ") {
-        Some(tail) => tail.first().is_some_and(u8::is_ascii_digit) && memchr::memmem::find(tail, b"suspected memory leaks").is_some(),
+        Some(tail) => {
+            tail.first().is_some_and(u8::is_ascii_digit)
+                && memchr::memmem::find(tail, b"suspected memory leaks").is_some()
+        }
         None => true,
     }
 }

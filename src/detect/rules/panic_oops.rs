@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
     .within(16)
     .role(Role::Panic)
     .veto(&["---[ end Kernel panic"])
-    .recipe(Recipe::None)
+    .recipe(Recipe::Panic)
     .up_to("\n"),
     rule(
         "end_panic",
@@ -70,7 +70,7 @@ pub(super) const RULES: &[Rule] = &[
         "arch/x86/kernel/traps.c exc_general_protection",
         "Kernel code used a non-canonical address or an invalid segment.",
     )
-    .within(8)
+    .within(24)
     .check(kernel_exception)
     .recipe(Recipe::Pc),
     rule(
@@ -255,7 +255,13 @@ fn kernel_exception(body: &[u8], at: usize) -> bool {
     if has(b" ip:") || has(b" rip:") || has(b" in user ") {
         return false;
     }
-    has(b"[#") || has(b"0000") || has(b"probably for") || has(b"maybe for") || has(b"CFI failure") || has(b"ENDBR") || at == 0 && has(b"fault in ")
+    has(b"[#")
+        || has(b"0000")
+        || has(b"probably for")
+        || has(b"maybe for")
+        || has(b"CFI failure")
+        || has(b"ENDBR")
+        || at == 0 && has(b"fault in ")
 }
 
 /// `addressing exception: 0005 ilc:2 [#1]`, `Oops: 0004 ilc:2`.
@@ -266,5 +272,7 @@ fn s390_die(body: &[u8], at: usize) -> bool {
 
 fn oops_line(body: &[u8], at: usize) -> bool {
     let rest = &body[at..body.len().min(at + 160)];
-    memchr::memmem::find(rest, b"[#").is_some() || rest.starts_with(b"Kernel access of bad area") || rest.starts_with(b"Oops: ") && at == 0
+    memchr::memmem::find(rest, b"[#").is_some()
+        || rest.starts_with(b"Kernel access of bad area")
+        || rest.starts_with(b"Oops: ") && at == 0
 }

@@ -38,6 +38,7 @@ pub(super) const RULES: &[Rule] = &[
         "A block of a file system could not be read or written.",
     )
     .within(2)
+    .veto(&["rpmb,", " dev fd"])
     .single(),
     rule(
         "block_io",
@@ -49,6 +50,9 @@ pub(super) const RULES: &[Rule] = &[
         "A block device failed a request.",
     )
     .within(40)
+    // The RPMB part of an eMMC answers no ordinary read (drivers/mmc/core/block.c), an empty floppy drive none at all
+    // (drivers/block/floppy.c): every boot probes them.
+    .veto(&["rpmb,", " dev fd"])
     .check(block_dev)
     .single(),
     rule(
@@ -199,12 +203,14 @@ pub(super) const RULES: &[Rule] = &[
 /// `sda, sector 12`: a device name behind `dev `.
 fn block_dev(body: &[u8], at: usize) -> bool {
     let rest = &body[at..];
-    rest.starts_with(b"end_request") || memchr::memmem::find(rest, b"dev ").is_some_and(|n| rest.get(n + 4).is_some_and(u8::is_ascii_alphanumeric))
+    rest.starts_with(b"end_request")
+        || memchr::memmem::find(rest, b"dev ").is_some_and(|n| rest.get(n + 4).is_some_and(u8::is_ascii_alphanumeric))
 }
 
 /// `sd 0:0:0:0: [sda] …`, `scsi 2:0:0:0: …`.
 fn scsi_lead(body: &[u8], _: usize) -> bool {
-    [&b"sd "[..], b"sr ", b"st ", b"scsi ", b"ses ", b"["].iter().any(|w| body.starts_with(w)) || body.starts_with(b"sd")
+    [&b"sd "[..], b"sr ", b"st ", b"scsi ", b"ses ", b"["].iter().any(|w| body.starts_with(w))
+        || body.starts_with(b"sd")
 }
 
 /// `ata1.00: failed command: …`. A link that is merely reset at boot says nothing else.
@@ -237,5 +243,13 @@ fn btrfs_line(body: &[u8], at: usize) -> bool {
         return false;
     }
     // Only damage: btrfs also calls a bad mount option an error.
-    has(b"csum failed") || has(b"checksum verify failed") || has(b"ransaction aborted") || has(b"forced readonly") || has(b"errno=") || has(b"corrupt") || has(b"bdev ") || has(b"ead error") || has(b"I/O error")
+    has(b"csum failed")
+        || has(b"checksum verify failed")
+        || has(b"ransaction aborted")
+        || has(b"forced readonly")
+        || has(b"errno=")
+        || has(b"corrupt")
+        || has(b"bdev ")
+        || has(b"ead error")
+        || has(b"I/O error")
 }

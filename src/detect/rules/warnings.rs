@@ -21,7 +21,13 @@ pub(super) const RULES: &[Rule] = &[
         "list_corruption",
         Kind::ListCorruption,
         Severity::Error,
-        &["list_add corruption", "list_del corruption", "list_add double add", "list corruption. ", "lib/list_debug.c:"],
+        &[
+            "list_add corruption",
+            "list_del corruption",
+            "list_add double add",
+            "list corruption. ",
+            "lib/list_debug.c:",
+        ],
         "list corruption",
         "lib/list_debug.c __list_add_valid_or_report, __list_del_entry_valid_or_report",
         "The neighbours of a list entry do not point back to it.",
@@ -40,14 +46,25 @@ pub(super) const RULES: &[Rule] = &[
         "An object was freed, initialised or activated in the wrong state.",
     )
     .within(2)
-    .check(|b, at| memchr::memmem::find(&b[at..], b"object type:").is_some() || memchr::memmem::find(&b[at..], b"object:").is_some())
+    .check(|b, at| {
+        memchr::memmem::find(&b[at..], b"object type:").is_some()
+            || memchr::memmem::find(&b[at..], b"object:").is_some()
+    })
     .then(&["warn"])
     .recipe(Recipe::Trace),
     rule(
         "warn_stack",
         Kind::Warning,
         Severity::Warning,
-        &["WARNING: kernel stack regs at", "WARNING: kernel stack frame pointer at", "WARNING: stack recursion on stack type", "WARNING: can't access registers at", "WARNING: can't dereference registers at", "WARNING: stack going in the wrong direction", "WARNING: unrecognized unwind stack type"],
+        &[
+            "WARNING: kernel stack regs at",
+            "WARNING: kernel stack frame pointer at",
+            "WARNING: stack recursion on stack type",
+            "WARNING: can't access registers at",
+            "WARNING: can't dereference registers at",
+            "WARNING: stack going in the wrong direction",
+            "WARNING: unrecognized unwind stack type",
+        ],
         "kernel stack looks wrong",
         "arch/x86/kernel/unwind_frame.c, unwind_orc.c",
         "The unwinder met a stack that cannot be.",
@@ -138,7 +155,14 @@ pub(super) const RULES: &[Rule] = &[
         "soft_failures",
         Kind::Warning,
         Severity::Warning,
-        &["sysctl table check failed", "eek! page_mapcount", "kobject_add_internal failed for ", "sysfs: cannot create duplicate filename", "near stack overflow (cur:", "IRQs not enabled as expected"],
+        &[
+            "sysctl table check failed",
+            "eek! page_mapcount",
+            "kobject_add_internal failed for ",
+            "sysfs: cannot create duplicate filename",
+            "near stack overflow (cur:",
+            "IRQs not enabled as expected",
+        ],
         "kernel self check failed",
         "fs/sysfs/dir.c sysfs_warn_dup; lib/kobject.c; kernel/sysctl-test.c and others",
         "A self check that prints a stack without using WARN.",
@@ -155,7 +179,8 @@ fn warn_location(body: &[u8], at: usize) -> bool {
     let rest = &body[at + 8..body.len().min(at + 400)];
     let rest = rest.trim_ascii_start();
     if let Some(tail) = rest.strip_prefix(b"CPU: ") {
-        return memchr::memmem::find(tail, b" at ").is_some() && tail.first().is_some_and(u8::is_ascii_digit) || tail.len() < 24;
+        return memchr::memmem::find(tail, b" at ").is_some() && tail.first().is_some_and(u8::is_ascii_digit)
+            || tail.len() < 24;
     }
     if let Some(tail) = rest.strip_prefix(b"at") {
         return source_location(tail.trim_ascii_start());
