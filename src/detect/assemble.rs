@@ -115,6 +115,7 @@ impl Stream {
     pub fn feed(
         &mut self,
         record: &Record,
+        text: &[u8],
         line: &Line<'_>,
         hit: Option<Hit>,
         cx: &mut Context<'_>,
@@ -126,11 +127,11 @@ impl Stream {
             self.expected_down = true;
         }
         let taken = match hit {
-            Some(hit) => self.header(record, line, hit, cx, out),
+            Some(hit) => self.header(record, text, line, hit, cx, out),
             None => false,
         };
         if !taken {
-            self.body(record, line, cx, out);
+            self.body(record, text, line, cx, out);
         }
         // The boot marker compares with what came before it.
         self.note_uptime(line.printk_us);
@@ -195,6 +196,7 @@ impl Stream {
     fn header(
         &mut self,
         record: &Record,
+        text: &[u8],
         line: &Line<'_>,
         hit: Hit,
         cx: &mut Context<'_>,
@@ -205,16 +207,16 @@ impl Stream {
             return self.cut_here(line);
         }
         if active.rule.role == Role::Boot {
-            return self.boot(record, line, hit, cx, out);
+            return self.boot(record, text, line, hit, cx, out);
         }
         self.cut = None;
         if let Some(n) = self.joined(line, hit, cx.filter) {
             let report = &mut self.open[n];
             report.follow(active, line, cx.now);
-            report.append(line, &record.text, cx.now, true);
+            report.append(line, text, cx.now, true);
             return true;
         }
-        self.open_report(record, line, hit, cx, out);
+        self.open_report(record, text, line, hit, cx, out);
         true
     }
 
@@ -281,6 +283,7 @@ impl Stream {
     fn boot(
         &mut self,
         record: &Record,
+        text: &[u8],
         line: &Line<'_>,
         hit: Hit,
         cx: &mut Context<'_>,
@@ -306,12 +309,20 @@ impl Stream {
         self.expected_down = false;
         if let Some((at, true)) = self.boot_marker {
             self.boot_marker = Some((at, false));
-            self.open_report(record, line, hit, cx, out);
+            self.open_report(record, text, line, hit, cx, out);
         }
         true
     }
 
-    fn open_report(&mut self, record: &Record, line: &Line<'_>, hit: Hit, cx: &mut Context<'_>, out: &mut Vec<Signal>) {
+    fn open_report(
+        &mut self,
+        record: &Record,
+        text: &[u8],
+        line: &Line<'_>,
+        hit: Hit,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Signal>,
+    ) {
         let active = &cx.filter.rules[hit.rule];
         // Without caller ids the next header ends the report before it; with them, that of the same caller.
         let single = active.rule.shape == Shape::Single;
@@ -328,7 +339,7 @@ impl Stream {
             *cx.number += 1;
         }
         let mut report = Report::new(record, line, hit, active, *cx.number, cx.now);
-        report.append(line, &record.text, cx.now, true);
+        report.append(line, text, cx.now, true);
         report.analyse(active);
         if !report.muted {
             out.push(Signal::Opened(report.event.clone()));
@@ -337,11 +348,11 @@ impl Stream {
     }
 
     /// A line that is no header.
-    fn body(&mut self, record: &Record, line: &Line<'_>, cx: &mut Context<'_>, out: &mut Vec<Signal>) {
+    fn body(&mut self, record: &Record, text: &[u8], line: &Line<'_>, cx: &mut Context<'_>, out: &mut Vec<Signal>) {
         if self.cut.as_ref().is_some_and(|(_, caller)| caller.as_deref() == line.caller) && is_cpu_line(line.body) {
             self.cut = None;
             if let Some(rule) = cx.filter.rules.iter().position(|r| r.rule.id == "warn_cut") {
-                self.open_report(record, line, Hit { rule, at: 0 }, cx, out);
+                self.open_report(record, text, line, Hit { rule, at: 0 }, cx, out);
                 return;
             }
         }
@@ -355,7 +366,7 @@ impl Stream {
         if r.stamped && !line.kernel || line.user {
             return;
         }
-        r.append(line, &record.text, cx.now, is_own(line.body));
+        r.append(line, text, cx.now, is_own(line.body));
         if let Shape::Until(_) = filter.rules[r.rule].rule.shape {
             r.note_victim(line.body);
         }

@@ -6,7 +6,7 @@
 use crate::config::RulesConfig;
 use crate::detect::Error;
 use crate::detect::prefix::Line;
-use crate::detect::rules::{self, CHOSEN_BY_USERS, Place, Recipe, Role, Rule, Shape, Title};
+use crate::detect::rules::{self, Place, Recipe, Role, Rule, Shape, Title};
 use crate::model::{Kind, Severity};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::Regex;
@@ -155,7 +155,7 @@ impl Prefilter {
         let trusted = (!line.user || rule.program) && (!console || !rule.stamped || line.kernel);
         placed
             && trusted
-            && !CHOSEN_BY_USERS.iter().any(|w| memchr::memmem::find(&body[..at], w.as_bytes()).is_some())
+            && !rules::chosen_by_user(&body[..at])
             && !rule.vetoes.iter().any(|v| memchr::memmem::find(body, v.as_bytes()).is_some())
             && rule.check.is_none_or(|check| check(body, at))
             && active.pattern.as_ref().is_none_or(|p| p.is_match(body))

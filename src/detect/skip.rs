@@ -115,7 +115,8 @@ const REPORTING: &[&str] = &[
     "nmi_*",
     "arch_trigger_cpumask_backtrace*",
     "trigger_*",
-    "sysrq_*",
+    "__handle_sysrq",
+    "write_sysrq_trigger",
     "__stack_chk_fail",
     "handle_stack_overflow",
     "double_fault*",
@@ -136,6 +137,23 @@ const REPORTING: &[&str] = &[
     "vmalloc_fault",
     "asm_sysvec_*",
     "lkdtm_do_action",
+    "do_tag_check_fault",
+    "handle_bad_stack",
+    "check_panic_on_warn",
+    "warn_bogus_irq_restore",
+    "va_format",
+    "dev_vprintk*",
+    "dev_printk*",
+    "__dev_printk",
+    "_dev_*",
+    "hex_dump_to_buffer",
+    "__x86_indirect_thunk*",
+    "__x86_return_thunk",
+    "__phys_addr*",
+    "__virt_to_phys*",
+    "__sanitizer_cov_*",
+    "irqentry_*",
+    "el1t_*",
 ];
 
 /// The sanitizers and their hooks.
@@ -179,7 +197,17 @@ const SANITIZERS: &[&str] = &[
 
 /// Allocators and what is built on them.
 const MEMORY: &[&str] = &[
-    "kmalloc*",
+    "kmalloc",
+    "kmalloc_node*",
+    "kmalloc_trace*",
+    "kmalloc_order*",
+    "kmalloc_array*",
+    "kmalloc_slab",
+    "kmalloc_large*",
+    "kmalloc_reserve",
+    "kmalloc_noprof",
+    "kmalloc_track*",
+    "kmalloc_type",
     "__kmalloc*",
     "__do_kmalloc*",
     "___kmalloc*",
@@ -247,6 +275,8 @@ const MEMORY: &[&str] = &[
     "quarantine_*",
     "cache_grow*",
     "cache_alloc_*",
+    "alloc_page_*",
+    "__page_table_check*",
     "slub_*",
     "bad_page",
     "check_new_page*",
@@ -258,8 +288,6 @@ const MEMORY: &[&str] = &[
     "free_folio*",
     "__folio_put*",
     "kmemleak_*",
-    "alloc_skb*",
-    "__alloc_skb",
     "skb_release_data_kfree",
     "kfree_skb*",
     "__build_skb*",
@@ -336,8 +364,6 @@ const LIBRARY: &[&str] = &[
     "ida_*",
     "idr_*",
     "__idr_*",
-    "radix_tree_*",
-    "__radix_tree_*",
     "xas_*",
     "xa_*",
     "__xa_*",
@@ -350,7 +376,6 @@ const LIBRARY: &[&str] = &[
     "rht_*",
     "rhashtable_*",
     "__rhashtable_*",
-    "timerqueue_*",
     "plist_*",
     "llist_*",
     "klist_*",
@@ -372,8 +397,6 @@ const LIBRARY: &[&str] = &[
     "sscanf",
     "vsscanf",
     "skip_atoi",
-    "iov_iter_*",
-    "__iov_iter_*",
     "interval_tree_*",
     "sort",
     "sort_r",
@@ -504,20 +527,82 @@ const LOCKS: &[&str] = &[
     "osq_*",
     "local_lock*",
     "__queued_*",
-    "kvm_wait",
     "netif_tx_lock*",
     "hlock_class",
     "lock_page*",
     "__lock_page*",
     "lock_buffer",
     "__lock_buffer",
+    "unlock_page",
+    "unlock_buffer",
+    "_atomic_dec_and_lock*",
+    "mark_buffer_dirty",
     "folio_lock*",
     "__folio_lock*",
     "lock_kernel",
 ];
 
+/// Timers, work queues and the driver core act on what they are given.
+const CORE: &[&str] = &[
+    "del_timer*",
+    "try_to_del_timer*",
+    "timer_delete*",
+    "__timer_delete*",
+    "__try_to_del_timer*",
+    "mod_timer",
+    "__mod_timer",
+    "add_timer*",
+    "lock_timer_base",
+    "init_timer_key",
+    "timer_is_static_object",
+    "timer_fixup_*",
+    "hrtimer_fixup_*",
+    "__queue_work",
+    "queue_work*",
+    "queue_delayed_work*",
+    "__queue_delayed_work*",
+    "insert_work",
+    "mod_delayed_work*",
+    "worker_thread",
+    "process_one_work",
+    "process_scheduled_works",
+    "kthread",
+    "task_work_run",
+    "get_device*",
+    "put_device",
+    "device_add",
+    "device_del",
+    "device_register",
+    "device_unregister",
+    "device_create*",
+    "device_remove_*",
+    "device_release*",
+    "devres_*",
+    "release_nodes",
+    "driver_*",
+    "sysfs_*",
+    "kernfs_*",
+    "__kernfs_*",
+    "kobj_*",
+    "__kobject_*",
+    "klist_*",
+    "dpm_*",
+    "usb_kill_*",
+    "usb_submit_urb",
+    "usb_start_wait_urb",
+    "usb_control_msg*",
+    "usb_bulk_msg",
+    "usb_unpoison_*",
+    "iput",
+    "dput",
+    "fast_dput",
+    "fput",
+];
+
 /// Only in hangs and stalls: waiting itself.
 const WAITING: &[&str] = &[
+    "_cond_resched*",
+    "__cond_resched*",
     "schedule*",
     "__schedule*",
     "__switch_to*",
@@ -569,6 +654,9 @@ const WAITING: &[&str] = &[
     "freezing_*",
     "destroy_workqueue",
     "console_lock",
+    "filemap_fdatawait*",
+    "__filemap_fdatawait*",
+    "filemap_write_and_wait*",
     "truncate_inode_pages_range_wait",
 ];
 
@@ -605,6 +693,10 @@ const DISPATCH: &[&str] = &[
 ];
 
 fn listed(name: &str, list: &[&str]) -> bool {
+    // Rust's panic machinery, mangled.
+    if name.contains("panicking") {
+        return true;
+    }
     list.iter().any(|p| match p.strip_suffix('*') {
         Some(lead) => name.starts_with(lead),
         None => name == *p,
@@ -613,7 +705,7 @@ fn listed(name: &str, list: &[&str]) -> bool {
 
 /// Never the function of any report.
 pub(crate) fn is_helper(name: &str) -> bool {
-    [REPORTING, SANITIZERS, MEMORY, LIBRARY, LOCKS, DISPATCH].iter().any(|l| listed(name, l))
+    [REPORTING, SANITIZERS, MEMORY, LIBRARY, LOCKS, CORE, DISPATCH].iter().any(|l| listed(name, l))
 }
 
 /// Not what a hanging task waits in.
@@ -673,9 +765,6 @@ const ANCHORS: &[&str] = &[
     "do_vfs_ioctl",
     "sock_sendmsg*",
     "__sock_sendmsg",
-    "sock_recvmsg*",
-    "____sys_*",
-    "___sys_*",
     "task_work_run",
     "__fput",
     "netlink_rcv_skb",
@@ -693,6 +782,9 @@ const ANCHORS: &[&str] = &[
     "compat_blkdev_ioctl",
     "blkdev_compat*",
     "rcu_do_batch",
+    "ksys_ioctl",
+    "ksys_read",
+    "ksys_write",
     "SyS_ioctl",
     "SYSC_ioctl",
     "__x64_sys_ioctl",

@@ -35,7 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         "kernel/locking/lockdep.c print_*_bug, print_bad_irq_dependency, lockdep_rcu_suspicious",
         "The lock validator found an order or a use of a lock that can deadlock.",
     )
-    .within(24)
+    .within(64)
     .check(lockdep_header)
     .then(&["warn", "lockdep_warn"])
     .recipe(Recipe::Lock)

@@ -109,6 +109,19 @@ pub(super) const RULES: &[Rule] = &[
     .recipe(Recipe::Trace)
     .up_to("\n"),
     rule(
+        "slub_info",
+        Kind::Bug,
+        Severity::Error,
+        &["INFO: Allocated in ", "INFO: Freed in ", "INFO: Slab 0x", "INFO: Object 0x"],
+        "slab corruption",
+        "mm/slub.c print_track, print_slab_info, print_trailer",
+        "A line of a slab report; alone when its first line was lost.",
+    )
+    .within(2)
+    .role(Role::Follow)
+    .recipe(Recipe::Trace)
+    .up_to("\n"),
+    rule(
         "kmemleak",
         Kind::MemoryLeak,
         Severity::Warning,

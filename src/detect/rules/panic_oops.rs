@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
     .within(16)
     .role(Role::Panic)
     .veto(&["---[ end Kernel panic"])
-    .recipe(Recipe::None)
+    .recipe(Recipe::Panic)
     .up_to("\n"),
     rule(
         "end_panic",
@@ -70,7 +70,7 @@ pub(super) const RULES: &[Rule] = &[
         "arch/x86/kernel/traps.c exc_general_protection",
         "Kernel code used a non-canonical address or an invalid segment.",
     )
-    .within(8)
+    .within(24)
     .check(kernel_exception)
     .recipe(Recipe::Pc),
     rule(

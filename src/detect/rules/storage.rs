@@ -38,6 +38,7 @@ pub(super) const RULES: &[Rule] = &[
         "A block of a file system could not be read or written.",
     )
     .within(2)
+    .veto(&["rpmb,", " dev fd"])
     .single(),
     rule(
         "block_io",
@@ -49,6 +50,9 @@ pub(super) const RULES: &[Rule] = &[
         "A block device failed a request.",
     )
     .within(40)
+    // The RPMB part of an eMMC answers no ordinary read (drivers/mmc/core/block.c), an empty floppy drive none at all
+    // (drivers/block/floppy.c): every boot probes them.
+    .veto(&["rpmb,", " dev fd"])
     .check(block_dev)
     .single(),
     rule(
