@@ -347,11 +347,11 @@ fn write_host(path: &Path, rotation: Rotation, seen: &AtomicU64, stop: &AtomicBo
             file.write_all(piece).expect("writes");
         }
         let next = first + BATCH;
-        if next % ROTATE_EVERY != 0 || next == LINES {
+        if !next.is_multiple_of(ROTATE_EVERY) || next == LINES {
             continue;
         }
-        let by_copy =
-            rotation == Rotation::CopyTruncate || (rotation == Rotation::Both && (next / ROTATE_EVERY) % 2 == 0);
+        let by_copy = rotation == Rotation::CopyTruncate
+            || (rotation == Rotation::Both && (next / ROTATE_EVERY).is_multiple_of(2));
         // The observable: the reader has seen a line of this generation. Rotations that follow each other faster
         // than that leave no trace of a generation in between (a copy that was never begun cannot be known
         // as such); logrotate runs minutes apart at least. What is behind that line need not be read yet.
