@@ -9,6 +9,7 @@ use crate::source::console::state::{ConsoleState, Position};
 use crate::source::console::{Consoles, FILES_MAX, RESCAN_EVERY, enqueue};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -119,6 +120,8 @@ impl Consoles {
                 Ok(meta) => {
                     present.insert(path.clone(), meta);
                 }
+                // Renamed or deleted since it was listed; another event is on its way.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}
                 Err(e) => self.complain(path, format!("look at {}: {e}; retried every 10 s", path.display())),
             }
         }
@@ -185,6 +188,7 @@ impl Consoles {
                 self.active.insert(path.to_owned(), id);
                 Some(id)
             }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => {
                 self.complain(path, format!("open {}: {e}; retried every 10 s", path.display()));
                 None
