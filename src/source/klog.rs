@@ -71,7 +71,8 @@ impl KlogSource {
     /// Errors: as [`klog::read_all`].
     pub fn read_batch(&mut self, max_records: usize, read_at: Wall, out: &mut Vec<Record>) -> io::Result<Batch> {
         if self.waiting.is_empty() {
-            klog::read_all(&mut self.text, klog::size()?)?;
+            // The text is longer than what the ring holds: each line has its priority and stamp written out.
+            klog::read_all(&mut self.text, klog::size()?.saturating_mul(2))?;
             let text = std::mem::take(&mut self.text);
             self.take_in(&text, read_at);
             self.text = text;

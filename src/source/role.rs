@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(load(&path), Ok(State::default()));
         let state = State {
             cursor: Some(Cursor { boot_id: crate::model::BootId("b".into()), seq: Some(7), stamp: None }),
-            consoles: ConsoleState { files: Vec::new(), at_us: 5 },
+            consoles: ConsoleState { at_us: 5, ..ConsoleState::default() },
         };
         store(&path, &state).expect("writable");
         store(&path, &state).expect("writable again");

@@ -347,11 +347,11 @@ fn write_host(path: &Path, rotation: Rotation, seen: &AtomicU64, stop: &AtomicBo
             file.write_all(piece).expect("writes");
         }
         let next = first + BATCH;
-        if next % ROTATE_EVERY != 0 || next == LINES {
+        if !next.is_multiple_of(ROTATE_EVERY) || next == LINES {
             continue;
         }
-        let by_copy =
-            rotation == Rotation::CopyTruncate || (rotation == Rotation::Both && (next / ROTATE_EVERY) % 2 == 0);
+        let by_copy = rotation == Rotation::CopyTruncate
+            || (rotation == Rotation::Both && (next / ROTATE_EVERY).is_multiple_of(2));
         // The observable: the reader has seen a line of this generation. Rotations that follow each other faster
         // than that leave no trace of a generation in between (a copy that was never begun cannot be known
         // as such); logrotate runs minutes apart at least. What is behind that line need not be read yet.
@@ -609,4 +609,160 @@ fn replay_streams_a_file_as_records() {
     assert_eq!((done.records, done.truncated), (4, 0));
     let error = lastgasp::source::for_each_record("/nonexistent/x.log", "h".into(), |_| ()).expect_err("not there");
     assert!(error.to_string().starts_with("read /nonexistent/x.log: "), "{error}");
+}
+
+/// A console as its writer sees it: numbered lines, cut anywhere, rotated in any way.
+struct Writer {
+    path: PathBuf,
+    file: File,
+    next: u64,
+    /// What is left of a line begun.
+    rest: Vec<u8>,
+}
+
+impl Writer {
+    fn new(path: PathBuf) -> Writer {
+        let file = OpenOptions::new().create(true).append(true).open(&path).expect("opens");
+        Writer { path, file, next: 0, rest: Vec::new() }
+    }
+
+    fn lines(&mut self, count: u64) {
+        let mut text = std::mem::take(&mut self.rest);
+        for n in self.next..self.next + count {
+            // Of differing lengths, so that generations differ in size.
+            text.extend_from_slice(format!("{n} {}\n", "x".repeat((n * 7 % 61) as usize)).as_bytes());
+        }
+        self.next += count;
+        self.file.write_all(&text).expect("writes");
+    }
+
+    fn part_of_a_line(&mut self) {
+        if self.rest.is_empty() {
+            let text = format!("{} {}\n", self.next, "y".repeat(9));
+            self.next += 1;
+            let (now, later) = text.as_bytes().split_at(4);
+            self.file.write_all(now).expect("writes");
+            self.rest = later.to_vec();
+        }
+    }
+
+    fn rotate(&mut self, by_copy: bool) {
+        self.lines(1);
+        if by_copy {
+            copytruncate(&self.path);
+        } else {
+            rename_away(&self.path);
+            // Not told to reopen yet.
+            self.lines(2);
+            self.file = OpenOptions::new().create(true).append(true).open(&self.path).expect("opens");
+        }
+    }
+}
+
+/// Whatever comes in whatever order: writing, cut lines, both rotations, restarts with up to two rotations meanwhile.
+/// The one thing kept to: of each generation the reader has seen the start before the next rotation.
+#[test]
+fn any_order_of_writing_rotating_and_restarting_gives_each_line_once() {
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let mut roll = move |sides: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 33) % sides
+    };
+    for round in 0..25 {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let configs = [config(dir.path().join("*"))];
+        let mut writer = Writer::new(dir.path().join("host"));
+        let mut reader = Reader::start(&configs, &ConsoleState::default());
+        // Time stands still: only events count, and no unfinished line is given up.
+        reader.frozen = Some(reader.now());
+        let mut seen_start = false;
+        let mut history = String::new();
+        for _ in 0..60 {
+            let what = roll(12);
+            history.push_str(&format!("{what} "));
+            match what {
+                0..=3 => writer.lines(1 + roll(40)),
+                4 | 5 => writer.part_of_a_line(),
+                6 | 7 => {
+                    writer.lines(1);
+                    reader.pump();
+                    seen_start = true;
+                }
+                8 | 9 if seen_start => {
+                    writer.rotate(what == 8);
+                    seen_start = false;
+                }
+                10 | 11 => {
+                    let state = reader.state();
+                    let (records, frozen) = (std::mem::take(&mut reader.records), reader.frozen);
+                    drop(reader);
+                    writer.lines(roll(20));
+                    if seen_start && what == 11 {
+                        for _ in 0..1 + roll(2) {
+                            writer.rotate(roll(2) == 0);
+                            writer.lines(roll(3));
+                        }
+                        seen_start = false;
+                    }
+                    let json = serde_json::to_vec(&state).expect("plain data");
+                    reader = Reader::start(&configs, &serde_json::from_slice(&json).expect("as written"));
+                    reader.frozen = frozen;
+                    reader.records.splice(0..0, records);
+                }
+                _ => {}
+            }
+        }
+        writer.lines(1);
+        reader.pump();
+        let numbers: Vec<u64> = reader
+            .texts()
+            .iter()
+            .map(|t| {
+                t.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{t:?} after {history}"))
+            })
+            .collect();
+        let mut sorted = numbers.clone();
+        sorted.sort_unstable();
+        let want: Vec<u64> = (0..writer.next).collect();
+        let odd = sorted.iter().zip(&want).find(|(a, b)| a != b);
+        assert!(sorted == want, "round {round}: {odd:?}, {} of {} lines, after {history}", sorted.len(), want.len());
+        assert!(reader.records.iter().all(|r| &*r.host == "host"));
+    }
+}
+
+/// Not a test of anything: prints how fast it goes. `cargo test --release --test it measure -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn measure_throughput() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let names = ["a.log", "b.log", "c.log"];
+    let line = format!("[12345.678901] {}\n", "usb 1-1: new high-speed USB device number 7 using xhci_hcd ".repeat(2));
+    let lines = (100 << 20) / 3 / line.len();
+    for name in names {
+        append(dir.path().join(name), "");
+    }
+    let consoles = vec![config(dir.path().join("*.log"))];
+    let mut reader = Reader::start(&consoles, &ConsoleState::default());
+    let mut tail = Tail::start(consoles, &dir.path().join("state.json"));
+    // Held back until all is written.
+    for name in names {
+        append(dir.path().join(name), line.repeat(lines));
+    }
+    let begin = clock::mono();
+    reader.until("all lines", |r| r.len() >= 3 * lines);
+    println!("consoles: {} lines, {:?}", 3 * lines, clock::mono().since(begin));
+    drop(reader);
+    let begin = clock::mono();
+    tail.until(3 * lines);
+    println!("tail role, JSON included: {:?}", clock::mono().since(begin));
+    tail.stop();
+    let begin = clock::mono();
+    let mut bytes = 0;
+    let path = dir.path().join("a.log").display().to_string();
+    for _ in 0..10 {
+        lastgasp::source::for_each_record(&path, "h".into(), |r| bytes += r.text.len()).expect("reads");
+    }
+    println!("replay: {} MB in {:?}", bytes >> 20, clock::mono().since(begin));
 }

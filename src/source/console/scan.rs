@@ -7,19 +7,60 @@ use crate::source::console::pattern::{Found, is_compressed_name, is_rotated_name
 use crate::source::console::siblings::{self, start};
 use crate::source::console::state::{ConsoleState, Position};
 use crate::source::console::{Consoles, FILES_MAX, RESCAN_EVERY, enqueue};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+/// File systems stamp with the clock of the last timer tick, 1 to 10 ms behind the one we read.
+const STAMP_LAG: Duration = Duration::from_millis(20);
 /// Rounds of looking and watching until no new directory turns up between the two.
 const ROUNDS_MAX: usize = 8;
 
 impl Consoles {
     /// Takes up the files of an earlier run, rotated ones first as they were.
     pub(super) fn restore(&mut self, state: &ConsoleState, now: Mono) {
+        self.done.extend(state.finished.iter().take(FILES_MAX).cloned());
+        self.restore_followed(state, now);
+        let paths: BTreeSet<PathBuf> = self.known.iter().cloned().collect();
+        for path in paths {
+            if !self.active.contains_key(&path) {
+                self.restore_missed(&path, state, now);
+            }
+        }
+    }
+
+    /// A file that was rotated while we were down may have been followed by others that were rotated too.
+    fn restore_missed(&mut self, path: &Path, state: &ConsoleState, now: Mono) {
+        let Ok(at_us) = u64::try_from(state.at_us) else { return };
+        let since = UNIX_EPOCH + Duration::from_micros(at_us).saturating_sub(STAMP_LAG);
+        let was_there = |file: &File, ino: u64| {
+            let head = start(file);
+            state.files.iter().chain(&state.finished).any(|p| p.ino == ino && p.head.fits(&head))
+        };
+        // copytruncate and then a rename: the inode is the one we knew, the content is not.
+        let renewed = |file: &File, meta: &Metadata| {
+            state.files.iter().any(|p| p.ino == meta.ino()) && !was_there(file, meta.ino())
+        };
+        for file in siblings::missed(path, since, renewed) {
+            let Ok(meta) = file.metadata() else { continue };
+            let open_already = self.files.values().any(|f| (f.dev, f.ino) == (meta.dev(), meta.ino()));
+            if open_already || was_there(&file, meta.ino()) || self.files.len() >= FILES_MAX {
+                continue;
+            }
+            let Some(host) = self.patterns.iter().find(|p| p.names(path)).map(|p| p.host_of(path)) else { return };
+            if let Ok(mut follow) = Follow::new(path, host, file, 0, meta.size(), now) {
+                follow.retired = Some(Retired::Renamed);
+                follow.after = self.files.iter().rev().find(|(_, f)| f.path == path).map(|(id, _)| *id);
+                self.adopt(follow, now);
+            }
+        }
+    }
+
+    fn restore_followed(&mut self, state: &ConsoleState, now: Mono) {
         for position in state.files.iter().take(FILES_MAX) {
             let path = PathBuf::from(&position.path);
             let Some(pattern) = self.patterns.iter().find(|p| p.names(&path)) else { continue };
@@ -119,6 +160,8 @@ impl Consoles {
                 Ok(meta) => {
                     present.insert(path.clone(), meta);
                 }
+                // Renamed or deleted since it was listed; another event is on its way.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}
                 Err(e) => self.complain(path, format!("look at {}: {e}; retried every 10 s", path.display())),
             }
         }
@@ -185,6 +228,7 @@ impl Consoles {
                 self.active.insert(path.to_owned(), id);
                 Some(id)
             }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => {
                 self.complain(path, format!("open {}: {e}; retried every 10 s", path.display()));
                 None
