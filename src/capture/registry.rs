@@ -11,9 +11,12 @@ pub const ALL: &[&Spec] = &[
     &tasks::SPEC,
     &sockets::SPEC,
     &memory::SPEC,
-    // T1
-    &identity::SPEC,
+    // T1: what goes with the processes first
+    &descriptors::SPEC,
+    &processes::SPEC,
     &network::SPEC,
+    &cgroups::SPEC,
+    &identity::SPEC,
     &logs::SPEC,
     &journal::SPEC,
     &proc_system::SPEC,
@@ -21,7 +24,6 @@ pub const ALL: &[&Spec] = &[
     &sysctl::SPEC,
     &mounts::SPEC,
     &block_devices::SPEC,
-    &processes::SPEC,
     &time_sync::SPEC,
     &etc::SPEC,
     // T2: rates before the benchmark, which adds to them
@@ -32,6 +34,4 @@ pub const ALL: &[&Spec] = &[
     &urls::SPEC,
     &commands::SPEC,
     &disk_benchmark::SPEC,
-    &descriptors::SPEC,
-    &cgroups::SPEC,
 ];

@@ -50,14 +50,16 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
 }
 
 fn check(global: &Global) -> Result<Exit> {
-    let (config, file) = match (config_and_file(global), global.format) {
-        (Ok(found), _) => found,
-        (Err(config::Error::Invalid(problems)), Format::Json) => {
-            let json = serde_json::json!({ "good": false, "file": problems.file, "problems": problems.list });
-            writeln!(stdout(), "{json:#}")?;
-            return Ok(Exit::Error);
-        }
-        (Err(e), _) => return Err(e.into()),
+    let (config, file) = match config_and_file(global) {
+        Ok(found) => found,
+        Err(error) => match error.downcast_ref::<config::Error>() {
+            Some(config::Error::Invalid(problems)) if global.format == Format::Json => {
+                let json = serde_json::json!({ "good": false, "file": problems.file, "problems": problems.list });
+                writeln!(stdout(), "{json:#}")?;
+                return Ok(Exit::Error);
+            }
+            _ => return Err(error),
+        },
     };
     let watched = watched(&config);
     let warnings = warnings(&config);

@@ -18,6 +18,7 @@ mod scan;
 mod show;
 mod snap;
 mod status;
+mod target;
 mod verify;
 mod watch;
 

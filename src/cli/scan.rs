@@ -1,11 +1,359 @@
-//! `lastgasp scan`.
+//! `lastgasp scan`: the daemon's detector over old logs, without the daemon.
+//!
+//! Files are read in chunks; memory does not grow with them. What lines hold no phrase of any rule is passed over
+//! by the chunk. Events are printed when they are complete, in the order of their first lines.
 
-use crate::cli::{Exit, Global};
-use anyhow::{Result, bail};
+use crate::cli::{Exit, Format, Global};
+use crate::detect::Detector;
+use crate::model::{Event, Mono, Origin, Record, Signal};
+use anyhow::{Context, Result, bail};
+use regex::Regex;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::sync::Arc;
+
+/// Bytes read at a time.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Longest line that is kept whole while its end is looked for; the detector reads far less of it.
+const LINE_BYTES_MAX: usize = 64 << 10;
 
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct Args {
+    /// Log files; `-` is standard input; `.zst` files are unpacked on the way
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+    /// Regex on the file name whose group `host`, or first group, is the host's name; without, the file's name is
+    #[arg(long, value_name = "REGEX")]
+    host_pattern: Option<String>,
+}
 
-pub fn run(_global: &Global, _args: &Args) -> Result<Exit> {
-    bail!("scan is being built")
+pub fn run(global: &Global, args: &Args) -> Result<Exit> {
+    let pattern = match &args.host_pattern {
+        Some(p) => Some(Regex::new(p).with_context(|| format!("--host-pattern {p:?} is no regular expression"))?),
+        None => None,
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut found = false;
+    let mut failed = false;
+    for file in &args.files {
+        let mut scan = Scan::new(file, pattern.as_ref(), global.format)?;
+        let result = open(file).and_then(|mut input| scan.read(&mut *input, &mut out));
+        // What was found before a read error is printed all the same.
+        scan.finish(&mut out)?;
+        found |= scan.found;
+        if let Err(error) = result {
+            if error.downcast_ref::<PrintError>().is_some() {
+                return Err(error);
+            }
+            out.flush()?;
+            eprintln!("lastgasp: cannot scan {file}: {error:#}");
+            failed = true;
+        }
+    }
+    out.flush()?;
+    Ok(match (failed, found) {
+        (true, _) => Exit::Error,
+        (false, true) => Exit::Success,
+        (false, false) => Exit::Nothing,
+    })
+}
+
+fn open(file: &str) -> Result<Box<dyn Read>> {
+    if file == "-" {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let input = File::open(file).context("open failed")?;
+    if input.metadata().context("stat failed")?.is_dir() {
+        bail!("it is a directory; name the files in it");
+    }
+    if file.ends_with(".zst") {
+        return Ok(Box::new(zstd::stream::read::Decoder::new(input).context("no zstd stream")?));
+    }
+    Ok(Box::new(input))
+}
+
+/// Output failed: the end, unlike a file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot print")]
+struct PrintError(#[source] io::Error);
+
+/// One file on its way through the detector.
+struct Scan<'a> {
+    file: &'a str,
+    detector: Detector,
+    record: Record,
+    /// Lines so far.
+    lines: u64,
+    signals: Vec<Signal>,
+    /// Events in the order of their headers; `None` while open. At most as long as reports stay open.
+    waiting: VecDeque<(u64, Option<Box<Event>>)>,
+    format: Format,
+    found: bool,
+}
+
+impl<'a> Scan<'a> {
+    fn new(file: &'a str, pattern: Option<&Regex>, format: Format) -> Result<Scan<'a>> {
+        let host: Arc<str> = host_of(file, pattern).into();
+        let detector = Detector::new(&crate::config::RulesConfig::default())?;
+        let record = Record::plain(Origin::Replay(file.into()), host, Vec::new());
+        Ok(Scan { file, detector, record, lines: 0, signals: Vec::new(), waiting: VecDeque::new(), format, found: false })
+    }
+
+    /// Reads to the end. The buffer holds one chunk and the beginning of a line.
+    fn read(&mut self, input: &mut dyn Read, out: &mut impl Write) -> Result<()> {
+        let mut buffer = vec![0; CHUNK_BYTES + LINE_BYTES_MAX];
+        let mut kept = 0;
+        // The rest of an overlong line is dropped.
+        let mut dropping = false;
+        loop {
+            let room = kept..(kept + CHUNK_BYTES).min(buffer.len());
+            let n = match input.read(&mut buffer[room]) {
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e).with_context(|| format!("read failed after line {}", self.lines)),
+            };
+            if n == 0 {
+                if kept > 0 {
+                    self.lines(&buffer[..kept], out)?;
+                }
+                return Ok(());
+            }
+            let filled = kept + n;
+            let mut start = 0;
+            if dropping {
+                match memchr::memchr(b'\n', &buffer[..filled]) {
+                    Some(at) => {
+                        start = at + 1;
+                        dropping = false;
+                    }
+                    None => {
+                        kept = 0;
+                        continue;
+                    }
+                }
+            }
+            let end = memchr::memrchr(b'\n', &buffer[start..filled]).map_or(start, |at| start + at + 1);
+            if end > start {
+                self.lines(&buffer[start..end], out)?;
+            }
+            kept = filled - end;
+            if kept > LINE_BYTES_MAX {
+                self.lines(&buffer[end..end + LINE_BYTES_MAX], out)?;
+                kept = 0;
+                dropping = true;
+            } else {
+                buffer.copy_within(end..filled, 0);
+            }
+        }
+    }
+
+    /// Whole lines; the last one may lack its line feed.
+    fn lines(&mut self, text: &[u8], out: &mut impl Write) -> Result<()> {
+        // Terminal control sequences may stand inside a phrase: then no line is passed over.
+        let plain = memchr::memchr(0x1b, text).is_none();
+        let mut rest = text;
+        while !rest.is_empty() {
+            if plain && self.detector.is_idle() {
+                let quiet = match self.detector.first_candidate(rest) {
+                    Some(at) => memchr::memrchr(b'\n', &rest[..at]).map_or(0, |n| n + 1),
+                    None => rest.len(),
+                };
+                self.pass(&rest[..quiet]);
+                rest = &rest[quiet..];
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            self.lines += 1;
+            self.record.line = Some(self.lines);
+            self.record.text.clear();
+            self.record.text.extend_from_slice(&rest[..end]);
+            self.detector.feed(&self.record, Mono(0), &mut self.signals);
+            self.take(out)?;
+            rest = rest.get(end + 1..).unwrap_or(&[]);
+        }
+        Ok(())
+    }
+
+    /// Lines without a phrase while no report is open: they are only counted.
+    fn pass(&mut self, quiet: &[u8]) {
+        if quiet.is_empty() {
+            return;
+        }
+        let text = quiet.strip_suffix(b"\n").unwrap_or(quiet);
+        let lines = memchr::memchr_iter(b'\n', text).count() as u64 + 1;
+        let last = memchr::memrchr(b'\n', text).map_or(0, |n| n + 1);
+        self.lines += lines;
+        self.detector.skip(&self.record, lines, &text[last..], Mono(0), &mut self.signals);
+    }
+
+    fn finish(&mut self, out: &mut impl Write) -> Result<()> {
+        self.detector.finish(&mut self.signals);
+        self.take(out)
+    }
+
+    /// Sorts what the detector said and prints what is complete.
+    fn take(&mut self, out: &mut impl Write) -> Result<()> {
+        for signal in self.signals.drain(..) {
+            match signal {
+                Signal::Opened(e) => self.waiting.push_back((e.number, None)),
+                Signal::Closed(e) => {
+                    if let Some(slot) = self.waiting.iter_mut().find(|w| w.0 == e.number) {
+                        slot.1 = Some(Box::new(e));
+                    }
+                }
+                Signal::Recovered(_) => {}
+            }
+        }
+        while let Some((_, Some(_))) = self.waiting.front() {
+            if let Some((_, Some(event))) = self.waiting.pop_front() {
+                self.found = true;
+                print(self.file, &event, self.format, out).map_err(PrintError)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn host_of(file: &str, pattern: Option<&Regex>) -> String {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    if let Some(found) = pattern.and_then(|p| p.captures(name))
+        && let Some(host) = found.name("host").or_else(|| found.get(1))
+    {
+        return host.as_str().to_owned();
+    }
+    name.split_once('.').map_or(name, |p| if p.0.is_empty() { name } else { p.0 }).to_owned()
+}
+
+/// One event as a line of JSON. The keys are part of the output format.
+#[derive(Serialize)]
+struct Row<'a> {
+    file: &'a str,
+    line: Option<u64>,
+    kind: &'a str,
+    severity: &'a str,
+    alarm: bool,
+    title: &'a str,
+    function: Option<&'a str>,
+    signature: &'a str,
+    comm: Option<&'a str>,
+    pid: Option<i32>,
+    cpu: Option<u32>,
+    tainted: Option<&'a str>,
+    kernel: Option<&'a str>,
+    timestamp: Option<&'a str>,
+    host: &'a str,
+    corrupted: bool,
+    panicked: bool,
+    frames: &'a [String],
+    last_line: Option<u64>,
+}
+
+fn print(file: &str, e: &Event, format: Format, out: &mut impl Write) -> io::Result<()> {
+    match format {
+        Format::Json => {
+            let row = Row {
+                file,
+                line: e.line,
+                kind: e.kind.name(),
+                severity: e.severity.name(),
+                alarm: e.alarm,
+                title: &e.title,
+                function: e.function.as_deref(),
+                signature: &e.signature.0,
+                comm: e.comm.as_deref(),
+                pid: e.pid,
+                cpu: e.cpu,
+                tainted: e.tainted.as_deref(),
+                kernel: e.kernel.as_deref(),
+                timestamp: e.timestamp.as_deref(),
+                host: &e.host,
+                corrupted: e.corrupted,
+                panicked: e.panicked,
+                frames: &e.frames,
+                last_line: e.last_line,
+            };
+            serde_json::to_writer(&mut *out, &row)?;
+            writeln!(out)
+        }
+        Format::Text => writeln!(out, "{}", text_line(file, e)),
+    }
+}
+
+/// `console.log:12: oops fatal unable to handle page fault in foo [#3f…] comm/12 cpu 1, panicked`.
+fn text_line(file: &str, e: &Event) -> String {
+    let mut s = format!("{file}:{}: {} {} {}", e.line.unwrap_or(0), e.kind.name(), e.severity.name(), e.title);
+    if let Some(f) = &e.function
+        && !e.title.ends_with(f.as_str())
+    {
+        s.push_str(&format!(" ({f})"));
+    }
+    if let Some(at) = &e.timestamp {
+        s.push_str(&format!(" at {at}"));
+    }
+    match (&e.comm, e.pid) {
+        (Some(comm), Some(pid)) => s.push_str(&format!(", task {comm}/{pid}")),
+        (Some(comm), None) => s.push_str(&format!(", task {comm}")),
+        (None, Some(pid)) => s.push_str(&format!(", pid {pid}")),
+        (None, None) => {}
+    }
+    for key in ["device", "sector", "server", "interface", "victim", "memcg", "wait_s", "panic", "repeats"] {
+        if let Some(value) = e.details.get(key) {
+            s.push_str(&format!(", {key} {value}"));
+        }
+    }
+    for (flag, word) in [(e.panicked, "panicked"), (e.corrupted, "corrupted"), (!e.alarm, "no alarm")] {
+        if flag {
+            s.push_str(&format!(", {word}"));
+        }
+    }
+    s.push_str(&format!(" [{}]", e.signature));
+    // Nothing that a log holds may steer the terminal.
+    s.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(text: &[u8]) -> Vec<serde_json::Value> {
+        let mut out = Vec::new();
+        let mut s = Scan::new("dir/web1.console.log", None, Format::Json).expect("the built-in rules are sound");
+        s.read(&mut { text }, &mut out).expect("memory can be read");
+        s.finish(&mut out).expect("memory can be written");
+        String::from_utf8(out).expect("JSON").lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()
+    }
+
+    #[test]
+    fn lines_are_counted_across_chunks_and_junk() {
+        let mut text = Vec::new();
+        for n in 0..40_000 {
+            text.extend_from_slice(format!("[{n:5}.000000] usb 1-1: nothing to see\n").as_bytes());
+        }
+        text.extend_from_slice(&[0xff, 0x00, 0x1b, b'\n']);
+        text.extend_from_slice(b"[40000.000000] kernel BUG at fs/inode.c:12!");
+        let rows = scan(&text);
+        assert_eq!(rows.len(), 1);
+        assert_eq!((&rows[0]["line"], &rows[0]["kind"], &rows[0]["host"]), (&40_002.into(), &"bug".into(), &"web1".into()));
+    }
+
+    #[test]
+    fn a_line_without_end_costs_no_memory_and_hides_nothing() {
+        let mut text = b"x".repeat(3 << 20);
+        text.extend_from_slice(b"\n[1.000000] kernel BUG at fs/inode.c:12!\n");
+        let rows = scan(&text);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0]["line"], 2);
+    }
+
+    #[test]
+    fn hosts_come_from_the_name() {
+        let p = Regex::new(r"^console-(?P<host>[a-z0-9]+)").expect("a regex");
+        assert_eq!(host_of("/var/log/console-db7.log", Some(&p)), "db7");
+        assert_eq!(host_of("/var/log/db7.log", None), "db7");
+        assert_eq!(host_of("-", None), "-");
+    }
 }

@@ -179,6 +179,14 @@ mod tests {
     }
 
     #[test]
+    fn every_scheme_in_the_list_is_one() {
+        for scheme in SCHEMES {
+            let text = scheme.replace("[:PORT]", "").replace("HOST", "a").replace("PORT", "1").replace("PATH", "p");
+            parse_target(&text.replace("NAME", "n")).expect(scheme);
+        }
+    }
+
+    #[test]
     fn bad_targets_say_why() {
         for (text, part) in [
             ("udp:1.2.3.4:5", "scheme is unknown; write one of tcp:HOST:PORT"),

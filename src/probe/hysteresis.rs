@@ -8,6 +8,7 @@
 //! Times are wall-clock; when that jumps, at worst flapping ends early or late.
 
 use crate::config::{ProbeConfig, ProbeTarget};
+use crate::model::event::EVENT_LINE_BYTES_MAX;
 use crate::model::{Event, Kind, Origin, ProbeCause, ProbeOutcome, ProbeReport, Severity, Signal, Signature, Wall};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -52,8 +53,8 @@ pub struct ProbeStatus {
     /// How many runs `failed` is of.
     pub of: u32,
     pub flapping: bool,
-    /// No report came for too long: the state is what was last known.
-    pub stale: bool,
+    /// When it was found that no report comes any more: the state is what was last known.
+    pub stale_since: Option<Wall>,
     pub last_report: Option<Wall>,
     /// How long the last run took, in microseconds.
     pub took_us: Option<u64>,
@@ -81,7 +82,7 @@ pub struct Hysteresis {
     lines: VecDeque<String>,
     /// The incident that is open.
     open: Option<Open>,
-    stale: bool,
+    stale_since: Option<Wall>,
 }
 
 #[derive(Clone, Debug)]
@@ -111,7 +112,7 @@ impl Hysteresis {
             changes: VecDeque::new(),
             lines: VecDeque::new(),
             open: None,
-            stale: false,
+            stale_since: None,
         }
     }
 
@@ -133,7 +134,7 @@ impl Hysteresis {
         self.last = Some((report.outcome.clone(), report.took_us, at));
         self.history = self.history << 1 | u32::from(down);
         self.runs = self.runs.saturating_add(1).min(32);
-        self.stale = false;
+        self.stale_since = None;
         match &report.outcome {
             ProbeOutcome::Up => {
                 self.last_ok = Some(at);
@@ -143,7 +144,13 @@ impl Hysteresis {
                 if self.lines.len() == LINES_MAX {
                     self.lines.pop_front();
                 }
-                self.lines.push_back(format!("{at} {} {}: {cause}: {detail}", self.probe.name, self.probe.target));
+                let mut line = format!("{at} {} {}: {cause}: {detail}", self.probe.name, self.probe.target);
+                let mut end = line.len().min(EVENT_LINE_BYTES_MAX);
+                while !line.is_char_boundary(end) {
+                    end -= 1;
+                }
+                line.truncate(end);
+                self.lines.push_back(line);
                 self.down(*cause, detail, at, number)
             }
         }
@@ -201,8 +208,8 @@ impl Hysteresis {
 
     /// The role was silent for longer than [`Hysteresis::patience`]: it hangs or is gone. Counts
     /// nothing, since nothing was seen; the state is only marked as old.
-    pub fn overdue(&mut self, _at: Wall) {
-        self.stale = true;
+    pub fn overdue(&mut self, at: Wall) {
+        self.stale_since.get_or_insert(at);
     }
 
     /// How long to wait for a report before [`Hysteresis::overdue`].
@@ -227,7 +234,7 @@ impl Hysteresis {
             failed: self.history.count_ones(),
             of: self.runs,
             flapping: self.flapping(now),
-            stale: self.stale,
+            stale_since: self.stale_since,
             last_report: self.last.as_ref().map(|l| l.2),
             took_us: self.last.as_ref().map(|l| l.1),
         }
@@ -464,13 +471,13 @@ mod tests {
         f.all("UDUDD");
         let s = f.hysteresis.state(f.now);
         assert_eq!((s.state, s.consecutive, s.failed, s.of), (ProbeState::Up, 2, 3, 5));
-        assert_eq!((s.cause, s.took_us, s.stale), (Some(ProbeCause::Refused), Some(100), false));
+        assert_eq!((s.cause, s.took_us, s.stale_since), (Some(ProbeCause::Refused), Some(100), None));
         f.hysteresis.overdue(f.now);
         let s = f.hysteresis.state(f.now);
-        assert_eq!((s.state, s.consecutive, s.stale), (ProbeState::Up, 2, true), "silence is no failure");
+        assert_eq!((s.state, s.consecutive, s.stale_since), (ProbeState::Up, 2, Some(f.now)), "silence is no failure");
         assert_eq!(f.hysteresis.patience(), Duration::from_secs(5 + 2 + 5));
         f.all("U");
-        assert!(!f.hysteresis.state(f.now).stale);
+        assert_eq!(f.hysteresis.state(f.now).stale_since, None);
     }
 
     proptest! {

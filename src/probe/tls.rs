@@ -26,12 +26,16 @@ pub(crate) type Stream = StreamOwned<ClientConnection, Timed>;
 
 /// Prepares connections; reading the authorities takes about a millisecond, so it is kept.
 pub(crate) fn config(verify: bool) -> Result<Arc<ClientConfig>, Fail> {
+    config_with(verify, CA_FILES)
+}
+
+fn config_with(verify: bool, ca_files: &[&str]) -> Result<Arc<ClientConfig>, Fail> {
     let provider = Arc::new(ring::default_provider());
     let cannot = |e: rustls::Error| Fail::new(ProbeCause::CannotProbe, format!("set up TLS: {e}"));
     let builder =
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().map_err(cannot)?;
     let config = if verify {
-        builder.with_root_certificates(authorities(CA_FILES)?).with_no_client_auth()
+        builder.with_root_certificates(authorities(ca_files)?).with_no_client_auth()
     } else {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))).with_no_client_auth()
     };
@@ -137,5 +141,70 @@ mod tests {
         assert!(fail.detail.contains("none of"), "{}", fail.detail);
         std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").expect("write");
         assert!(authorities(&[name]).expect_err("no certificate").detail.contains("none in"));
+    }
+
+    /// Runs openssl in `dir`; false, with a line, where there is none.
+    fn openssl(dir: &Path, args: &str) -> bool {
+        match std::process::Command::new("openssl").args(args.split(' ')).current_dir(dir).output() {
+            Ok(out) if out.status.success() => true,
+            other => {
+                println!("skipped: openssl {args}: {other:?}");
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn certificates_are_checked_against_the_authorities_and_the_name() {
+        use crate::model::Deadline;
+        use crate::sys::clock;
+        use std::net::{TcpListener, TcpStream};
+        use std::time::Duration;
+
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(dir.path().join("leaf.ext"), "subjectAltName=DNS:web.example,IP:127.0.0.1\n").expect("write");
+        let ec = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        let made = [
+            format!("req -x509 {ec} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"),
+            format!("req -x509 {ec} -days 2 -subj /CN=other -keyout other.key -out other.pem"),
+            format!("req {ec} -subj /CN=leaf -keyout leaf.key -out leaf.csr"),
+            "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile leaf.ext -out leaf.pem"
+                .into(),
+        ];
+        if !made.iter().all(|args| openssl(dir.path(), args)) {
+            return;
+        }
+        let at = |name: &str| dir.path().join(name).to_str().expect("a UTF-8 path").to_owned();
+        let certs = CertificateDer::pem_file_iter(at("leaf.pem")).expect("leaf").map(|c| c.expect("PEM")).collect();
+        let key = rustls::pki_types::PrivateKeyDer::from_pem_file(at("leaf.key")).expect("key");
+        let server = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(certs, key)
+            .expect("a server config");
+        let server = Arc::new(server);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut tls = rustls::ServerConnection::new(server.clone()).expect("a connection");
+                while tls.is_handshaking() && tls.complete_io(&mut stream).is_ok() {}
+            }
+        });
+        let shake = |ca: &str, host: &str| {
+            let config = config_with(true, &[&at(ca)]).expect("authorities");
+            let stream = TcpStream::connect(address).expect("connect");
+            let deadline = Deadline::after(clock::mono(), Duration::from_secs(20));
+            open(config, host, Timed::new(stream, deadline)).map(drop).map_err(|f| (f.cause, f.detail))
+        };
+        assert_eq!(shake("ca.pem", "127.0.0.1"), Ok(()));
+        assert_eq!(shake("ca.pem", "web.example"), Ok(()));
+        for (ca, host, words) in
+            [("ca.pem", "other.example", "not valid for name"), ("other.pem", "127.0.0.1", "UnknownIssuer")]
+        {
+            let (cause, detail) = shake(ca, host).expect_err("refused");
+            assert!(cause == ProbeCause::Tls && detail.contains(words), "{detail}");
+        }
     }
 }

@@ -305,9 +305,119 @@ fn files_that_cannot_be_a_config_are_refused() {
     assert_eq!(config::load(&at("good")).unwrap_or_else(|e| panic!("{e}")).probes.len(), 1);
 }
 
+#[test]
+fn windows_editors_do_no_harm() {
+    let text = format!("\u{feff}{}", PROBE.replace('\n', "\r\n"));
+    assert_eq!(config::parse(&text, "x").unwrap_or_else(|e| panic!("{e}")).probes.len(), 1);
+    refuses("[store]\r\nmax_count = 0\r\n", (2, 13), "store.max_count", &["outside"]);
+}
+
+fn lastgasp(args: &[&str]) -> (Option<i32>, String, String) {
+    let out = assert_cmd::Command::cargo_bin("lastgasp").expect("the program").args(args).output().expect("it runs");
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    (out.status.code(), text(&out.stdout), text(&out.stderr))
+}
+
+#[test]
+fn the_command_checks_shows_and_exemplifies() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| dir.path().join(name).to_str().expect("a UTF-8 path").to_owned();
+    std::fs::write(at("a.log"), "").expect("write");
+    std::fs::write(at("b.log"), "").expect("write");
+    let text = format!(
+        "{PROBE}[[probe]]\nname = \"db\"\ntarget = \"tcp:db.example:5432\"\n\
+         [[console]]\npath = \"{}\"\n[[console]]\npath = \"{}\"\n",
+        at("*.log"),
+        at("*.txt"),
+    );
+    std::fs::write(at("good.toml"), &text).expect("write");
+    std::fs::write(at("bad.toml"), "[store]\nmax_cuont = 5\nmax_age = 7\n").expect("write");
+
+    let (code, out, err) = lastgasp(&["config", "check", &at("good.toml")]);
+    assert_eq!(code, Some(0), "{err}");
+    for part in [
+        "good.toml: good",
+        "kernel log  /dev/kmsg",
+        "*.log (2 files now)",
+        "web: tcp:127.0.0.1:80 every 5s, timeout 2s, down after 3 failures, up after 2",
+        "the default store",
+        "at most 100 snapshots, 2GiB, 90d; 256MiB stay free",
+        "*.txt: no such file now",
+        "probe db: db.example is a name",
+    ] {
+        assert!(out.contains(part), "{out}\nlacks {part:?}");
+    }
+    assert!(!out.contains("probe web: "), "no warning about an address: {out}");
+
+    let (code, out, err) = lastgasp(&["config", "check", &at("bad.toml")]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    for part in ["bad.toml:2:1", "did you mean \"max_count\"?", "bad.toml:3:11", "2 mistakes in"] {
+        assert!(err.contains(part), "{err}\nlacks {part:?}");
+    }
+    // Every command refuses it in the same words.
+    assert_eq!(lastgasp(&["-c", &at("bad.toml"), "config", "show"]), (Some(2), String::new(), err));
+
+    let (code, out, _) = lastgasp(&["--format", "json", "config", "check", &at("bad.toml")]);
+    let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &json["good"]), (Some(2), &serde_json::json!(false)));
+    assert_eq!(json["problems"][1]["key"], "store.max_age");
+
+    let (code, out, _) = lastgasp(&["-c", &at("good.toml"), "--store", &at("s"), "config", "show"]);
+    let shown = config::parse(&out, "shown").unwrap_or_else(|e| panic!("{e}\n{out}"));
+    assert_eq!((code, shown.store.dirs, shown.probes.len()), (Some(0), vec![PathBuf::from(at("s"))], 2));
+    let (_, out, _) = lastgasp(&["-c", &at("good.toml"), "--format", "json", "config", "show"]);
+    let shown: Config = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(shown, config::load(Path::new(&at("good.toml"))).unwrap_or_else(|e| panic!("{e}")));
+
+    assert_eq!(lastgasp(&["config", "example"]), (Some(0), config::example(), String::new()));
+    let (code, _, err) = lastgasp(&["-c", &at("absent"), "config", "check"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("absent: No such file"), "{err}");
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "([\\[\\]a-z_.=\" \n0-9']|probe|store|name|target|rules){0,120}") {
         let _ = config::parse(&text, "x").map_err(|e| e.to_string());
+    }
+
+    #[test]
+    fn what_is_rendered_reads_back(
+        texts in proptest::collection::vec("[^\\p{Cc}]{1,30}", 4),
+        n in proptest::collection::vec(1u64..1 << 28, 6),
+        on: bool,
+        name in "[a-z][a-z0-9._-]{0,20}",
+    ) {
+        let mut c = Config::default();
+        c.store.max_bytes = n[0] + (1 << 20);
+        c.store.max_age_s = n[1] + 60;
+        c.store.min_free_bytes = n[2];
+        c.kmsg.enabled = on;
+        c.capture.deadline_ms = n[3] % 3_595_001 + 5000;
+        c.capture.commands.push(config::CommandConfig {
+            name: name.clone(),
+            argv: vec!["/bin/x".into(), texts[0].clone(), texts[1].clone()],
+            timeout_ms: n[4] % 599_991 + 10,
+            cap_bytes: n[5],
+        });
+        c.rules.add.push(config::AddedRule {
+            id: name.clone(),
+            phrase: texts[2].clone(),
+            pattern: None,
+            kind: Kind::Other,
+            severity: Severity::Info,
+            alarm: on,
+            title: Some(texts[3].clone()),
+        });
+        let mut p = config::probe_from_arg(&format!("{name}=process:x")).expect("a probe");
+        p.interval_ms = n[0] % 86_300_000 + 100;
+        p.timeout_ms = (p.interval_ms - 1).min(3_600_000);
+        p.target = ProbeTarget::Process { name: "x".into(), min: n[1] as u32 % 1000 + 1 };
+        c.probes.push(p);
+        let text = config::render(&c);
+        match config::parse(&text, "rendered") {
+            Ok(read) => proptest::prop_assert_eq!(read, c),
+            Err(e) => panic!("{e}\n{text}"),
+        }
     }
 }

@@ -372,7 +372,8 @@ fn next(channel: &Channel) -> ProbeReport {
 fn the_role_reports_a_service_that_goes_down_and_comes_back() {
     let (fd, port) = bound();
     listen(&fd, Backlog::new(100).expect("a backlog")).expect("listen");
-    let web = probe("web", &format!("tcp:127.0.0.1:{port}"));
+    let mut web = probe("web", &format!("tcp:127.0.0.1:{port}"));
+    web.timeout_ms = 30_000;
     let (ours, theirs) = ipc::pair().expect("pair");
     let role = std::thread::spawn(move || role::run(theirs));
     for order in ProbeOrder::start(std::slice::from_ref(&web)) {

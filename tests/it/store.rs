@@ -1,21 +1,278 @@
-//! The store room.
+//! The store: published whole or salvaged, never half-named; its modes, its limits, its reserve.
 
-use crate::keeping::{self, T, write_entries};
+use crate::keeping::{self, T, contents, write_entries};
 use lastgasp::archive::{Reader, Writer};
-use lastgasp::store::Store;
+use lastgasp::config::StoreConfig;
+use lastgasp::model::Wall;
+use lastgasp::store::{self, Error, Limits, PartialFate, Pending, Store};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-#[test]
-fn a_snapshot_is_published_whole() {
+const CAP: u64 = 1 << 30;
+
+fn temp() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = Store::open(dir.path().join("store")).expect("open");
-    let incident = keeping::incident("ab12cd34", T);
+    let store = Store::open(dir.path().join("deep/store")).expect("open");
+    (dir, store)
+}
+
+/// Writes a snapshot up to, or through, its end.
+fn write(store: &Store, id: &str, at: Wall, finish: bool) -> Pending {
+    let incident = keeping::incident(id, at);
     let pending = store.begin(&incident).expect("begin");
     let mut w = Writer::create(pending.file().expect("file"), pending.top_dir()).expect("writer");
     write_entries(&mut w, &incident).expect("write");
-    w.finish(keeping::head(incident)).expect("finish");
-    assert!(store.salvage_partials().expect("salvage").is_empty(), "it is locked");
-    assert!(store.find(None).is_err());
+    if finish {
+        w.finish(keeping::head(incident)).expect("finish");
+    }
+    pending
+}
+
+fn publish(store: &Store, id: &str, at: Wall) -> PathBuf {
+    write(store, id, at, true).publish().expect("publish")
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().expect("metadata").permissions().mode() & 0o7777
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .expect("list")
+        .map(|e| e.expect("entry").file_name().into_string().expect("utf-8"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_snapshot_is_seen_whole_or_not_at_all_and_by_its_owner_only() {
+    let (_dir, store) = temp();
+    let pending = write(&store, "ab12cd34", T, true);
+    assert_eq!(mode(store.dir()), 0o700);
+    assert_eq!(mode(pending.path()), 0o600);
+    assert!(pending.path().to_str().expect("utf-8").ends_with("-ab12cd34.tar.zst.partial"));
+    assert!(store.list().expect("list")[0].partial);
+    assert!(matches!(store.find(None), Err(Error::Empty { .. })));
     let path = pending.publish().expect("publish");
-    assert!(Reader::open(&path).expect("open").verify(1 << 30).ok);
-    assert_eq!(store.find(Some("ab1")).expect("find").path, path);
+    assert_eq!(path, store.dir().join("web-01-20261123T005500Z-hung_task-ab12cd34.tar.zst"));
+    assert_eq!(mode(&path), 0o600);
+    assert!(Reader::open(&path).expect("open").verify(CAP).ok);
+    let list = store.list().expect("list");
+    assert_eq!((list.len(), list[0].id.0.as_str(), list[0].at, list[0].partial), (1, "ab12cd34", T, false));
+    assert_eq!(list[0].bytes, path.metadata().expect("metadata").len());
+    assert_eq!(mode(&store.dir().join("reserve")), 0o600);
+    let leftover: Vec<String> = names(store.dir()).into_iter().filter(|n| n != "reserve").collect();
+    assert_eq!(leftover, [path.file_name().expect("name").to_str().expect("utf-8")]);
+}
+
+#[test]
+fn a_name_that_is_taken_is_not_overwritten() {
+    let (_dir, store) = temp();
+    let first = write(&store, "ab12cd34", T, true);
+    assert!(store.begin(&keeping::incident("ab12cd34", T)).is_err(), "it is being written");
+    let path = first.publish().expect("publish");
+    let before = std::fs::read(&path).expect("read");
+    assert!(store.begin(&keeping::incident("ab12cd34", T)).expect_err("taken").to_string().contains("File exists"));
+    assert_eq!(std::fs::read(&path).expect("read"), before);
+}
+
+#[test]
+fn a_snapshot_is_found_by_what_an_operator_types() {
+    let (_dir, store) = temp();
+    let one = publish(&store, "ab12cd34", T);
+    let two = publish(&store, "ab99cd34", Wall(T.0 + 60_000_000));
+    let found = |wanted: &str| store.find(Some(wanted)).map(|s| s.path);
+    assert_eq!(store.find(None).expect("newest").path, two);
+    for wanted in
+        ["ab12cd34", "ab1", one.to_str().expect("utf-8"), one.file_name().expect("n").to_str().expect("utf-8")]
+    {
+        assert_eq!(found(wanted).expect(wanted), one);
+    }
+    assert_eq!(found("web-01-20261123T005500Z-hung_task-ab12cd34").expect("stem"), one);
+    let error = found("ab").expect_err("two").to_string();
+    assert!(error.contains("ab12cd34") && error.contains("ab99cd34"), "{error}");
+    assert!(found("zz").expect_err("none").to_string().contains("lastgasp list"));
+    assert!(found("/elsewhere/ab12cd34").is_err());
+    assert!(found("").is_err());
+    for foreign in ["notes.txt", "x.tar.zst", "web-01-20261123T005500Z-nokind-ab.tar.zst"] {
+        std::fs::write(store.dir().join(foreign), "x").expect("write");
+    }
+    std::fs::create_dir(store.dir().join("web-01-20261123T005500Z-oops-dddddddd.tar.zst")).expect("mkdir");
+    std::os::unix::fs::symlink(&one, store.dir().join("web-01-20261123T005500Z-oops-eeeeeeee.tar.zst")).expect("link");
+    assert_eq!(store.list().expect("list").len(), 2);
+}
+
+#[test]
+fn an_interrupted_capture_is_salvaged_once_its_writer_is_gone() {
+    let (_dir, store) = temp();
+    let half = write(&store, "half0000", T, false);
+    assert!(store.salvage_partials().expect("salvage").is_empty(), "it is locked by its writer");
+    let partial = half.path().to_owned();
+    drop(half);
+    let results = store.salvage_partials().expect("salvage");
+    assert_eq!(results.len(), 1);
+    let PartialFate::Salvaged { path, what } = &results[0].fate else { panic!("{results:?}") };
+    assert!(!partial.exists());
+    assert_eq!(mode(path), 0o600);
+    let r = Reader::open(path).expect("open");
+    let report = r.verify(CAP);
+    assert!(report.ok, "{:?}", report.problems);
+    assert!(report.salvaged.expect("says so").contains("interrupted"));
+    assert_eq!(what.entries as usize, contents().len() + 1);
+    assert_eq!(r.incident().expect("incident"), keeping::incident("half0000", T));
+    assert!(store.salvage_partials().expect("salvage").is_empty());
+    assert_eq!(names(store.dir()).len(), 2, "the snapshot and the reserve");
+}
+
+#[test]
+fn a_finished_partial_is_published_as_it_is() {
+    let (_dir, store) = temp();
+    let done = write(&store, "done0000", T, true);
+    let bytes = std::fs::read(done.path()).expect("read");
+    drop(done);
+    let results = store.salvage_partials().expect("salvage");
+    let PartialFate::Published(path) = &results[0].fate else { panic!("{results:?}") };
+    assert_eq!(std::fs::read(path).expect("read"), bytes);
+}
+
+#[test]
+fn a_partial_with_nothing_whole_is_kept_under_a_name_that_says_so() {
+    let (_dir, store) = temp();
+    for (id, cut) in [("empty000", 0usize), ("short000", 30)] {
+        let half = write(&store, id, T, false);
+        let file = std::fs::File::options().write(true).open(half.path()).expect("open");
+        file.set_len(cut as u64).expect("cut");
+    }
+    let results = store.salvage_partials().expect("salvage");
+    assert_eq!(results.len(), 2);
+    for r in &results {
+        let PartialFate::Unreadable { path, why } = &r.fate else { panic!("{r:?}") };
+        assert!(path.to_str().expect("utf-8").ends_with(".unreadable") && path.exists() && !why.is_empty());
+        assert!(!r.partial.exists());
+    }
+    let list = store.list().expect("list");
+    assert!(list.len() == 2 && list.iter().all(|s| s.unreadable && !s.is_snapshot()));
+    let harsh = Limits { max_count: 0, max_bytes: 0, max_age_s: 0, min_free_bytes: u64::MAX };
+    assert!(store.clone().with_limits(harsh).prune(Wall(i64::MAX), false).expect("prune").is_empty());
+}
+
+#[test]
+fn a_salvage_that_was_itself_interrupted_is_taken_up_again() {
+    let (_dir, store) = temp();
+    let half = write(&store, "half0000", T, false);
+    let partial = half.path().to_owned();
+    drop(half);
+    // Before the rename: a work file lies about.
+    std::fs::write(partial.with_extension("partial.salvage"), "half a salvage").expect("write");
+    let copy = std::fs::read(&partial).expect("read");
+    let results = store.salvage_partials().expect("salvage");
+    let PartialFate::Salvaged { path, .. } = &results[0].fate else { panic!("{results:?}") };
+    // After the rename, before the partial was removed.
+    std::fs::write(&partial, copy).expect("write");
+    let before = std::fs::read(path).expect("read");
+    let results = store.salvage_partials().expect("salvage");
+    assert!(matches!(&results[0].fate, PartialFate::Published(p) if p == path), "{results:?}");
+    assert_eq!(std::fs::read(path).expect("read"), before);
+    assert!(!partial.exists());
+}
+
+#[test]
+fn prune_removes_the_oldest_but_neither_the_newest_nor_a_pinned_one() {
+    let (_dir, store) = temp();
+    let store = store.with_limits(Limits { max_count: 2, min_free_bytes: 0, ..Limits::default() });
+    let paths: Vec<PathBuf> =
+        (0..4).map(|n| publish(&store, &format!("id00000{n}"), Wall(T.0 + n * 1_000_000))).collect();
+    store.pin(&store.find(Some("id000000")).expect("find"), true).expect("pin");
+    assert!(store.find(Some("id000000")).expect("find").pinned);
+    let now = Wall(T.0 + 60_000_000);
+    assert_eq!(store.prune(now, true).expect("plan").len(), 2);
+    assert_eq!(store.list().expect("list").len(), 4, "a dry run removes nothing");
+    let gone: Vec<PathBuf> = store.prune(now, false).expect("prune").into_iter().map(|r| r.path).collect();
+    assert_eq!(gone, &paths[1..3]);
+    assert!(paths[0].exists() && paths[3].exists() && !paths[1].exists() && !paths[2].exists());
+    store.pin(&store.find(Some("id000000")).expect("find"), false).expect("unpin");
+    let later = Wall(T.0 + 91 * 86_400 * 1_000_000);
+    assert_eq!(store.prune(later, false).expect("prune").len(), 1);
+    assert_eq!(store.find(None).expect("the newest stays").path, paths[3]);
+}
+
+#[test]
+fn a_store_that_others_can_write_to_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for (bits, word) in [(0o777, "everyone"), (0o1777, "everyone"), (0o770, "its group")] {
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(bits)).expect("chmod");
+        let error = Store::open(dir.path()).expect_err("unsafe").to_string();
+        assert!(error.contains(word) && error.contains("chmod 0700"), "{error}");
+        assert!(Store::view(dir.path()).is_ok(), "reading is no risk");
+    }
+    if nix::unistd::geteuid().is_root() {
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).expect("chmod");
+        std::os::unix::fs::chown(dir.path(), Some(12345), None).expect("chown");
+        let error = Store::open(dir.path()).expect_err("not ours").to_string();
+        assert!(error.contains("12345"), "{error}");
+    } else {
+        eprintln!("skipped: a directory of another user can be made by root only");
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_written_to_is_passed_over_with_its_reason() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").expect("write");
+    let good = dir.path().join("good");
+    let config = StoreConfig { dirs: vec![file.join("below"), file.clone(), good.clone()], ..StoreConfig::default() };
+    let (store, notices) = store::open_first(&config, None).expect("the third");
+    assert_eq!(store.dir(), good);
+    assert!(notices[0].contains("file/below") && notices[1].contains("snapshots go to"), "{notices:?}");
+    let error = store::open_first(&config, Some(&file)).expect_err("a file").to_string();
+    assert!(error.contains("no store to write to") && error.contains("Not a directory"), "{error}");
+    // sysfs takes no files from anybody, root included.
+    let error = Store::open("/sys/kernel").expect_err("sysfs");
+    assert!(error.to_string().contains("/sys/kernel"), "{error}");
+    let (_, notices) = store::open_first(&config, Some(&good)).expect("open");
+    assert!(notices.iter().all(|n| n.contains("in memory") || n.contains("reserve")), "{notices:?}");
+}
+
+#[test]
+fn a_read_only_directory_is_refused_for_writing_and_good_for_reading() {
+    if nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: root may write to a directory of mode 0500; tests/root covers read-only mounts");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o500)).expect("chmod");
+    let error = store::open_first(&StoreConfig::default(), Some(dir.path())).expect_err("read-only").to_string();
+    assert!(error.contains("run as root") || error.contains("--store"), "{error}");
+    assert!(Store::view(dir.path()).expect("view").list().expect("list").is_empty());
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).expect("chmod");
+}
+
+#[test]
+fn a_store_in_memory_says_so() {
+    let Ok(dir) = tempfile::tempdir_in("/dev/shm") else {
+        eprintln!("skipped: there is no /dev/shm");
+        return;
+    };
+    let store = Store::open(dir.path()).expect("open");
+    if !store.is_memory_backed() {
+        eprintln!("skipped: /dev/shm is no tmpfs here");
+        return;
+    }
+    assert!(store.notices()[0].contains("lost at a reboot"), "{:?}", store.notices());
+    assert!(!dir.path().join("reserve").exists(), "a reserve in memory would only take memory");
+}
+
+#[test]
+fn the_writer_of_a_partial_may_die_at_any_moment_of_a_capture() {
+    // The lock is a flock of the open file: it goes with the process, however that ends. A second
+    // open file description stands for the dead process's absence.
+    let (_dir, store) = temp();
+    let pending = write(&store, "ab12cd34", T, false);
+    let file = pending.file().expect("file");
+    drop(pending);
+    assert!(store.salvage_partials().expect("salvage").is_empty(), "the writer's copy still holds the lock");
+    drop(file);
+    assert_eq!(store.salvage_partials().expect("salvage").len(), 1);
 }

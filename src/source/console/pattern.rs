@@ -24,6 +24,8 @@ pub struct Found {
     pub files: BTreeMap<PathBuf, usize>,
     /// Directories in which a new name could mean a new file.
     pub dirs: BTreeSet<PathBuf>,
+    /// What leads to them: when one of these moves, all below is elsewhere.
+    pub ancestors: BTreeSet<PathBuf>,
     /// A cap was met, or a directory could not be read: by object, what happened.
     pub trouble: Vec<(PathBuf, Notice)>,
 }
@@ -120,6 +122,9 @@ fn watch(dir: &Path, found: &mut Found) -> bool {
     let nearest = dir.ancestors().find(|d| d.is_dir()).unwrap_or(Path::new("/"));
     if found.dirs.len() < DIRS_MAX || found.dirs.contains(nearest) {
         found.dirs.insert(nearest.to_owned());
+        let above = nearest.ancestors().skip(1).filter(|d| d.parent().is_some());
+        let room = DIRS_MAX.saturating_sub(found.ancestors.len());
+        found.ancestors.extend(above.take(room).map(Path::to_owned));
     } else {
         let text = format!("watch {}: more than {DIRS_MAX} directories; looked at every 10 s only", dir.display());
         found.trouble.push((dir.to_owned(), text));

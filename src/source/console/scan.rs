@@ -60,7 +60,8 @@ impl Consoles {
             }
             add_link_targets(&mut found);
             let mut failed = Vec::new();
-            let added = self.watcher.set_dirs(&found.dirs, |path, e| failed.push((path.to_owned(), e)));
+            let added =
+                self.watcher.set_dirs(&found.dirs, &found.ancestors, |path, e| failed.push((path.to_owned(), e)));
             for (path, e) in failed {
                 self.complain(&path, format!("watch {}: {e}; looked at every 10 s only", path.display()));
             }

@@ -35,6 +35,8 @@ enum Target {
 }
 
 struct DirWatch {
+    /// For names in it, not only for its own going.
+    names: bool,
     wd: WatchDescriptor,
     dev: u64,
     ino: u64,
@@ -94,13 +96,20 @@ impl Watcher {
         Ok(())
     }
 
-    /// Watches exactly these directories. True when one was added: what came to be in it before that made
-    /// no event, so the caller looks again. Failures go to `failed`.
-    pub fn set_dirs(&mut self, wanted: &BTreeSet<PathBuf>, mut failed: impl FnMut(&Path, io::Error)) -> bool {
+    /// Watches exactly these directories: for names, and `ancestors` only for being moved or removed. True when
+    /// one was added: what came to be in it before that made no event, so the caller looks again. Failures go
+    /// to `failed`.
+    pub fn set_dirs(
+        &mut self,
+        dirs: &BTreeSet<PathBuf>,
+        ancestors: &BTreeSet<PathBuf>,
+        mut failed: impl FnMut(&Path, io::Error),
+    ) -> bool {
+        let wanted = |path: &PathBuf, names: bool| dirs.contains(path) == names && (names || ancestors.contains(path));
         let mut gone: Vec<PathBuf> = Vec::new();
         for (path, dir) in &self.dirs {
             let same = std::fs::metadata(path).is_ok_and(|m| (m.dev(), m.ino()) == (dir.dev, dir.ino));
-            if !same || !wanted.contains(path) {
+            if !same || !wanted(path, dir.names) {
                 gone.push(path.clone());
             }
         }
@@ -112,11 +121,11 @@ impl Watcher {
             }
         }
         let mut added = false;
-        for path in wanted {
+        for path in dirs.union(ancestors) {
             if self.dirs.contains_key(path) {
                 continue;
             }
-            match self.add_dir(path) {
+            match self.add_dir(path, dirs.contains(path)) {
                 Ok(()) => added = true,
                 Err(e) => failed(path, e),
             }
@@ -124,18 +133,16 @@ impl Watcher {
         added
     }
 
-    fn add_dir(&mut self, path: &Path) -> io::Result<()> {
-        let mask = WatchMask::CREATE
-            | WatchMask::MOVED_TO
-            | WatchMask::MOVED_FROM
-            | WatchMask::DELETE
-            | WatchMask::DELETE_SELF
-            | WatchMask::MOVE_SELF
-            | WatchMask::ONLYDIR;
+    fn add_dir(&mut self, path: &Path, names: bool) -> io::Result<()> {
+        // MASK_ADD: two paths to one directory share a watch, and neither may take from the other.
+        let mut mask = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF | WatchMask::ONLYDIR | WatchMask::MASK_ADD;
+        if names {
+            mask |= WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::DELETE;
+        }
         let wd = self.watches.add(path, mask)?;
         let meta = std::fs::metadata(path)?;
         self.targets.insert(wd.get_watch_descriptor_id(), Target::Dir);
-        self.dirs.insert(path.to_owned(), DirWatch { wd, dev: meta.dev(), ino: meta.ino() });
+        self.dirs.insert(path.to_owned(), DirWatch { names, wd, dev: meta.dev(), ino: meta.ino() });
         Ok(())
     }
 
