@@ -68,7 +68,7 @@ fn text(s: &Status, out: &mut impl Write) -> std::io::Result<()> {
         let since = p.since.map(|t| format!(" since {t}")).unwrap_or_default();
         let cause = p.cause.map(|c| format!(": {c}")).unwrap_or_default();
         let detail = p.detail.as_deref().map(|d| format!(" ({})", safe(d))).unwrap_or_default();
-        let state = match (p.state, p.stale) {
+        let state = match (p.state, p.stale_since.is_some()) {
             (_, true) => "not heard of",
             (ProbeState::Up, _) => "up",
             (ProbeState::Down, _) => "DOWN",

@@ -96,8 +96,8 @@ mod tests {
     #[test]
     fn wall_prints_as_rfc3339_and_compact() {
         let t = Wall(1_795_400_100_123_456);
-        assert_eq!(t.to_string(), "2026-11-23T00:55:00.123Z");
-        assert_eq!(t.compact(), "20261123T005500Z");
+        assert_eq!(t.to_string(), "2026-11-23T02:15:00.123Z");
+        assert_eq!(t.compact(), "20261123T021500Z");
     }
 
     #[test]

@@ -83,6 +83,7 @@ fn run_about(spec: &Spec, root: Root, config: Config, about: Incident) -> Run {
             match d {
                 Delivery::Item { item, .. } => items.push(item),
                 Delivery::Missing { missing: m, .. } => missing.push(m),
+                Delivery::Done { .. } => {}
             }
         }
         (items, missing)

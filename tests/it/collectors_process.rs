@@ -67,6 +67,7 @@ fn drive(spec: &Spec, ctx: &Context) -> Delivered {
                     assert!(items.insert(item.path.clone(), item).is_none(), "one path twice")
                 }
                 Delivery::Missing { missing: m, .. } => missing.push(m),
+                Delivery::Done { .. } => {}
             }
         }
         (items, missing)
