@@ -7,6 +7,7 @@ mod config;
 mod host;
 mod keeping;
 mod layering;
+mod packaging;
 mod probe;
 mod registry;
 mod report;
