@@ -1,11 +1,14 @@
 //! Capped, typed reads of /proc, /sys, cgroups and sockets under a [`Root`] that tests can fake.
-//! Parsers take `&[u8]`; only `Root` touches the file system.
+//! Parsers take `&[u8]`; only `Root`, and for the many small files of /proc/PID `sys::procdir`, touch the file
+//! system.
 
 pub mod bytes;
 pub mod cgroup;
 pub mod descriptors;
+pub mod inet_diag;
 pub mod limits;
 pub mod mask;
+pub mod proc_net;
 pub mod ps;
 pub mod root;
 pub mod sockets;
