@@ -535,17 +535,6 @@ fn helpers_that_are_not_there_are_skipped_with_a_reason() {
     }
 }
 
-#[test]
-fn every_declaration_is_complete() {
-    let mut names = std::collections::BTreeSet::new();
-    for s in registry::ALL {
-        assert!(names.insert(s.name), "{} twice", s.name);
-        assert!(s.name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()), "{}", s.name);
-        assert!(!s.doc.is_empty() && !s.doc.ends_with('.') && s.cap_bytes > 0 && s.limit_ms > 0, "{}", s.name);
-    }
-    assert!(registry::ALL.windows(2).all(|w| w[0].tier <= w[1].tier), "tiers are not in order");
-}
-
 /// Why a test that needs root and its tools does not run; printed, because silence would read as success.
 fn lacks(device: &str, tools: &[&str]) -> Option<String> {
     if !nix::unistd::geteuid().is_root() {

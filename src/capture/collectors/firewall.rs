@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "firewall",
-    doc: "nftables and iptables rules with packet counters.",
+    doc: "Rules of nftables and iptables with packet counters.",
     tier: Tier::T2,
     source: Source::Run(run),
     cap_bytes: 8 << 20,
