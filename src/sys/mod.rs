@@ -9,4 +9,5 @@ pub mod memory;
 pub mod procdir;
 pub mod process;
 pub mod ring_read;
+pub mod rlimit;
 pub mod sock_diag;
