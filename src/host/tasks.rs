@@ -9,7 +9,7 @@
 use crate::host::Root;
 use crate::host::bytes::{lines, number, signed, words};
 use crate::host::stat::{Stat, Status, parse_cgroup, parse_stat, parse_status};
-use crate::sys::procdir::{Name, ProcDir};
+use crate::sys::procdir::{Buf, Name, ProcDir};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -117,7 +117,7 @@ pub struct Scanner {
 /// Buffers that a scanning thread keeps.
 #[derive(Default)]
 pub struct Scratch {
-    buf: Vec<u8>,
+    buf: Buf,
     tids: Vec<u64>,
 }
 
@@ -219,7 +219,7 @@ impl Scanner {
     }
 
     /// Where it waits. `tid`: of a thread, with `dir` its process's `task` directory.
-    fn wait(&self, dir: &ProcDir, state: u8, tid: Option<u64>, buf: &mut Vec<u8>) -> Wait {
+    fn wait(&self, dir: &ProcDir, state: u8, tid: Option<u64>, buf: &mut Buf) -> Wait {
         let mut wait = Wait::default();
         // Running and dead tasks wait for nothing.
         if matches!(state, b'R' | b'Z' | b'X') {
