@@ -98,7 +98,16 @@ impl<'a> Scan<'a> {
         let host: Arc<str> = host_of(file, pattern).into();
         let detector = Detector::new(&crate::config::RulesConfig::default())?;
         let record = Record::plain(Origin::Replay(file.into()), host, Vec::new());
-        Ok(Scan { file, detector, record, lines: 0, signals: Vec::new(), waiting: VecDeque::new(), format, found: false })
+        Ok(Scan {
+            file,
+            detector,
+            record,
+            lines: 0,
+            signals: Vec::new(),
+            waiting: VecDeque::new(),
+            format,
+            found: false,
+        })
     }
 
     /// Reads to the end. The buffer holds one chunk and the beginning of a line.
@@ -337,7 +346,10 @@ mod tests {
         text.extend_from_slice(b"[40000.000000] kernel BUG at fs/inode.c:12!");
         let rows = scan(&text);
         assert_eq!(rows.len(), 1);
-        assert_eq!((&rows[0]["line"], &rows[0]["kind"], &rows[0]["host"]), (&40_002.into(), &"bug".into(), &"web1".into()));
+        assert_eq!(
+            (&rows[0]["line"], &rows[0]["kind"], &rows[0]["host"]),
+            (&40_002.into(), &"bug".into(), &"web1".into())
+        );
     }
 
     #[test]

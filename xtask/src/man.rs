@@ -31,7 +31,10 @@ const FILES: &[(&str, &str)] = &[
 
 const EXAMPLES: &[(&str, &str)] = &[
     ("systemctl enable --now lastgasp", "Watch this machine from now on."),
-    ("lastgasp drill", "Stage two failures and check that both are captured: worth doing after each change of the config."),
+    (
+        "lastgasp drill",
+        "Stage two failures and check that both are captured: worth doing after each change of the config.",
+    ),
     ("lastgasp snap --reason \"web answers slowly\"", "Take a snapshot now, before anybody restarts anything."),
     ("lastgasp list", "The snapshots on this machine."),
     ("lastgasp show ID", "What one of them says."),
@@ -178,8 +181,13 @@ fn collector(spec: &Spec) -> String {
 
 fn config_keys(roff: &mut Roff) {
     section(roff, "CONFIGURATION");
-    roff.text([roman("TOML. "), bold("lastgasp config check"), roman(" names every mistake with its line; "),
-        bold("lastgasp config example"), roman(" prints a commented file.")]);
+    roff.text([
+        roman("TOML. "),
+        bold("lastgasp config check"),
+        roman(" names every mistake with its line; "),
+        bold("lastgasp config example"),
+        roman(" prints a commented file."),
+    ]);
     for part in keys::SECTIONS {
         roff.control("SS", [quoted(&keys::header(part)).as_str()]);
         roff.text([roman(part.doc)]);
