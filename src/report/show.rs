@@ -12,6 +12,8 @@ use std::path::PathBuf;
 
 /// Most lines of the trigger's text on the page; all of them are in incident.json.
 const TEXT_MAX: usize = 80;
+/// Most functions of the trace on the page.
+const FRAMES_MAX: usize = 12;
 /// Most further events, and most missing things, on the page.
 const LIST_MAX: usize = 40;
 
@@ -137,7 +139,11 @@ fn where_(out: &mut dyn Write, e: &Event) -> io::Result<()> {
     field(out, "tainted", e.tainted.as_deref().unwrap_or_default())?;
     let details: Vec<String> = e.details.iter().map(|(k, v)| format!("{k}={v}")).collect();
     field(out, "details", &details.join(" "))?;
-    field(out, "trace", &e.frames.iter().take(12).map(String::as_str).collect::<Vec<_>>().join(" < "))?;
+    let mut trace: Vec<&str> = e.frames.iter().take(FRAMES_MAX).map(String::as_str).collect();
+    if e.frames.len() > FRAMES_MAX {
+        trace.push("…");
+    }
+    field(out, "trace", &trace.join(" < "))?;
     let mut source = e.origin.to_string();
     if let Some(seq) = e.seq {
         source.push_str(&format!(" record {seq}"));

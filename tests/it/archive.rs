@@ -57,6 +57,18 @@ fn what_is_written_reads_back() {
     assert_eq!((report.readable, report.expected), (10, Some(10)));
 }
 
+/// Written by the first version of the format; it must be readable for ever.
+#[test]
+fn a_snapshot_of_format_1_is_read() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/archive");
+    let r = Reader::open(dir.join(format!("{TOP}.tar.zst"))).expect("open");
+    assert!(r.verify(CAP).ok, "{:?}", r.verify(CAP).problems);
+    let m = r.manifest().expect("manifest").expect("is there");
+    assert_eq!((m.format, m.incident.id.0.as_str(), m.collectors.len(), m.entries.len()), (1, "ab12cd34", 2, 9));
+    assert_eq!(r.incident().expect("incident").title, "hung task in nfs_wait_bit_killable");
+    assert_eq!(r.read("proc/meminfo", CAP).expect("read").len(), 700);
+}
+
 #[test]
 fn gnu_tar_unpacks_it() {
     if !tools(&["tar", "zstd"]) {
