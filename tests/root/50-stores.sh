@@ -31,7 +31,7 @@ GOOD=$T/good
 
 # --- a full disk
 
-truncate -s 24M "$T/small.img"
+truncate -s 64M "$T/small.img"
 mkfs.ext4 -q -O ^has_journal "$T/small.img" || skip "no ext4 can be made"
 mkdir "$T/small"
 mount -o loop "$T/small.img" "$T/small" 2>/dev/null || skip "no loop device can be mounted"

@@ -135,6 +135,13 @@ stop_watch() {
     WATCH=
 }
 
+# Ends it as the OOM killer would.
+kill_watch() {
+    kill -KILL "$WATCH"
+    { wait "$WATCH" || true; } 2>/dev/null
+    WATCH=
+}
+
 # status JQ: of the running watch.
 status() { "$LASTGASP" --config "$T/lastgasp.toml" --format json status 2>/dev/null | jq -r "$1"; }
 
