@@ -37,8 +37,9 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut found = false;
     let mut failed = false;
+    let mut detector = Detector::new(&crate::config::RulesConfig::default())?;
     for file in &args.files {
-        let mut scan = Scan::new(file, pattern.as_ref(), global.format)?;
+        let mut scan = Scan::new(file, pattern.as_ref(), global.format, &mut detector);
         let result = open(file).and_then(|mut input| scan.read(&mut *input, &mut out));
         // What was found before a read error is printed all the same.
         scan.finish(&mut out)?;
@@ -82,7 +83,7 @@ struct PrintError(#[source] io::Error);
 /// One file on its way through the detector.
 struct Scan<'a> {
     file: &'a str,
-    detector: Detector,
+    detector: &'a mut Detector,
     record: Record,
     /// Lines so far.
     lines: u64,
@@ -94,20 +95,10 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(file: &'a str, pattern: Option<&Regex>, format: Format) -> Result<Scan<'a>> {
+    fn new(file: &'a str, pattern: Option<&Regex>, format: Format, detector: &'a mut Detector) -> Scan<'a> {
         let host: Arc<str> = host_of(file, pattern).into();
-        let detector = Detector::new(&crate::config::RulesConfig::default())?;
         let record = Record::plain(Origin::Replay(file.into()), host, Vec::new());
-        Ok(Scan {
-            file,
-            detector,
-            record,
-            lines: 0,
-            signals: Vec::new(),
-            waiting: VecDeque::new(),
-            format,
-            found: false,
-        })
+        Scan { file, detector, record, lines: 0, signals: Vec::new(), waiting: VecDeque::new(), format, found: false }
     }
 
     /// Reads to the end. The buffer holds one chunk and the beginning of a line.
@@ -330,7 +321,8 @@ mod tests {
 
     fn scan(text: &[u8]) -> Vec<serde_json::Value> {
         let mut out = Vec::new();
-        let mut s = Scan::new("dir/web1.console.log", None, Format::Json).expect("the built-in rules are sound");
+        let mut detector = Detector::new(&crate::config::RulesConfig::default()).expect("the built-in rules are sound");
+        let mut s = Scan::new("dir/web1.console.log", None, Format::Json, &mut detector);
         s.read(&mut { text }, &mut out).expect("memory can be read");
         s.finish(&mut out).expect("memory can be written");
         String::from_utf8(out).expect("JSON").lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()

@@ -40,6 +40,9 @@ static ADDED: Rule = {
     r
 };
 
+/// Owner of a literal that no rule has.
+const NO_RULE: u16 = u16::MAX;
+
 pub(crate) struct Prefilter {
     literals: AhoCorasick,
     /// The rule of each literal.
@@ -109,8 +112,13 @@ impl Prefilter {
             };
             for literal in own {
                 literals.push(literal);
-                owner.push(u16::try_from(n).unwrap_or(u16::MAX));
+                owner.push(u16::try_from(n).unwrap_or(NO_RULE));
             }
+        }
+        // Not headers, but the assembly must see them.
+        for phrase in rules::SHUTDOWN {
+            literals.push(phrase.as_bytes());
+            owner.push(NO_RULE);
         }
         let literals = AhoCorasick::builder()
             .kind(Some(AhoCorasickKind::DFA))
@@ -134,8 +142,9 @@ impl Prefilter {
         let body = &line.body[..line.body.len().min(SCAN_BYTES_MAX)];
         let mut best: Option<Hit> = None;
         for found in self.literals.find_overlapping_iter(body) {
-            let rule = usize::from(self.owner[found.pattern().as_usize()]);
-            if best.is_some_and(|b| b.rule <= rule) {
+            let owner = self.owner[found.pattern().as_usize()];
+            let rule = usize::from(owner);
+            if owner == NO_RULE || best.is_some_and(|b| b.rule <= rule) {
                 continue;
             }
             if self.accepts(rule, body, found.start(), line, console) {

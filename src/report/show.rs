@@ -2,7 +2,7 @@
 //! what is missing, and how to open it.
 
 use crate::archive::{ManifestHead, Problem, Reader};
-use crate::model::{Event, Incident, Trigger};
+use crate::model::{Event, Happening, HistoryLine, Incident, Trigger};
 use crate::report::list::{plain_table, write_table};
 use crate::report::units::{size, took_ms, when};
 use crate::report::{json, safe};
@@ -32,6 +32,8 @@ pub struct Page {
     pub entries: u64,
     /// What is wrong with the file, as far as a look at it shows.
     pub problems: Vec<Problem>,
+    /// What the store's history says of this incident, oldest first; empty outside the store.
+    pub history: Vec<HistoryLine>,
 }
 
 impl Page {
@@ -61,6 +63,7 @@ impl Page {
             foreign: reader.top_dir().is_none(),
             entries: entries as u64,
             problems,
+            history: Vec::new(),
         }
     }
 }
@@ -73,6 +76,10 @@ pub fn show(out: &mut dyn Write, page: &Page, as_json: bool) -> io::Result<()> {
         Some(incident) => what(out, incident)?,
         None if page.foreign => writeln!(out, "an archive that was not made by lastgasp")?,
         None => writeln!(out, "a snapshot whose incident.json cannot be read")?,
+    }
+    for line in page.history.iter().filter(|l| l.what == Happening::Recovered) {
+        let detail = line.detail.as_deref().unwrap_or("answers again");
+        field(out, "recovered", &format!("{}: {detail}", when(line.at)))?;
     }
     file(out, page)?;
     if let Some(incident) = &page.incident {

@@ -4,6 +4,7 @@ mod archive;
 mod collectors_host;
 mod collectors_process;
 mod config;
+mod detect;
 mod host;
 mod keeping;
 mod layering;

@@ -170,6 +170,15 @@ impl Core {
         if let Some(drill) = self.drills.iter().find(|d| d.ids.contains(&published.id)) {
             self.control.reply(drill.client, &Reply::Captured(published.clone()));
         }
+        self.remember(HistoryLine {
+            at: clock::wall(),
+            what: Happening::Captured,
+            host: incident.host,
+            kind: Some(incident.kind),
+            title: Some(incident.title.clone()),
+            incident: Some(incident.id),
+            detail: Some(published.path.display().to_string()),
+        });
         push(
             &mut self.counts.last,
             SNAPSHOTS_MAX,

@@ -214,6 +214,11 @@ const CHOSEN_BY_USERS: &[&str] = &[
     "login: ",
 ];
 
+/// The machine goes down because somebody asked: a boot behind one of these is no event.
+/// kernel/reboot.c kernel_restart, kernel_halt, kernel_power_off; kernel/kexec_core.c kernel_kexec; drivers/tty/sysrq.c.
+pub(crate) const SHUTDOWN: &[&str] =
+    &["reboot: ", "Restarting system", "Starting new kernel", "Power down.", "System halted"];
+
 /// Whether a program chose what follows this text.
 pub(crate) fn chosen_by_user(before: &[u8]) -> bool {
     CHOSEN_BY_USERS.iter().any(|w| memchr::memmem::find(before, w.as_bytes()).is_some())

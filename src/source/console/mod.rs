@@ -14,6 +14,7 @@
 
 mod follow;
 mod pattern;
+mod restore;
 mod scan;
 mod siblings;
 mod state;
