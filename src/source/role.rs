@@ -9,12 +9,8 @@
 use crate::config::ConsoleConfig;
 use crate::model::{HistoryLine, Losses, Mono, Origin, Record};
 use crate::source::kernel::Cursor;
-<<<<<<< HEAD
-use crate::source::{ConsoleState, Consoles, Error, Notice, history};
-=======
 use crate::source::state_file::{State, load, store};
-use crate::source::{Consoles, Error, Notice};
->>>>>>> source
+use crate::source::{Consoles, Error, Notice, history};
 use crate::sys::clock;
 use crate::sys::ipc::{Channel, PACKET_MAX, Received};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,12 +18,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::AsFd;
-<<<<<<< HEAD
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-=======
-use std::path::PathBuf;
->>>>>>> source
 use std::time::Duration;
 
 /// The parent sends its first order at once.
