@@ -6,7 +6,7 @@
 
 use crate::archive::SyncData;
 use crate::model::Incident;
-use crate::store::name::{NEWBORN, PARTIAL, SUFFIX, stem};
+use crate::store::name::{NEWBORN, PARTIAL, SUFFIX, UNREADABLE, stem};
 use crate::store::{Error, Result, Store, reserve};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::cell::Cell;
@@ -36,21 +36,45 @@ pub struct PendingFile {
 }
 
 impl Store {
-    /// Starts a snapshot. Errors: the name is taken, or the directory cannot be written to.
+    /// Starts a snapshot. The partial of a dead attempt at the same incident is set aside under a name of
+    /// its own. Errors: the name is taken, or the directory cannot be written to.
     pub fn begin(&self, incident: &Incident) -> Result<Pending> {
         let stem = stem(incident);
         let path = self.dir.join(format!("{stem}{PARTIAL}"));
         let taken = self.dir.join(format!("{stem}{SUFFIX}"));
+        let failed = |cause| Error::Io { operation: "start snapshot", path: path.clone(), cause };
         if std::fs::symlink_metadata(&taken).is_ok() {
             let cause = io::Error::from_raw_os_error(libc::EEXIST);
             return Err(Error::Io { operation: "start snapshot", path: taken, cause });
         }
+        self.set_aside(&stem, &path).map_err(failed)?;
         let mut made = create_locked(&self.dir, &stem, &path);
         if is_full(&made) && reserve::give_up(&self.dir) {
             made = create_locked(&self.dir, &stem, &path);
         }
-        let file = made.map_err(|cause| Error::Io { operation: "start snapshot", path: path.clone(), cause })?;
+        let file = made.map_err(failed)?;
         Ok(Pending { dir: self.dir.clone(), stem, path, file })
+    }
+
+    /// A worker died over this incident: its partial gets the letter a, b, … behind its id, so that the
+    /// whole snapshot has the name that is told. It is evidence of an earlier moment, and is salvaged like
+    /// any other. `EEXIST`: it is being written, or salvaged.
+    fn set_aside(&self, stem: &str, partial: &Path) -> io::Result<()> {
+        let dead = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(partial) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let taken = || io::Error::from_raw_os_error(libc::EEXIST);
+        dead.try_lock().map_err(|_| taken())?;
+        for letter in 'a'..='z' {
+            let name = |suffix: &str| self.dir.join(format!("{stem}{letter}{suffix}"));
+            // One stem, one snapshot, whatever its suffix.
+            if [SUFFIX, PARTIAL, UNREADABLE].iter().all(|s| std::fs::symlink_metadata(name(s)).is_err()) {
+                return rename_new(partial, &name(PARTIAL));
+            }
+        }
+        Err(taken())
     }
 }
 

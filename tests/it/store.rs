@@ -158,6 +158,21 @@ fn a_partial_with_nothing_whole_is_kept_under_a_name_that_says_so() {
 }
 
 #[test]
+fn a_dead_partial_gives_its_name_to_the_next_attempt_and_is_salvaged_beside_it() {
+    let (_dir, store) = temp();
+    drop(write(&store, "ab12cd34", T, false));
+    drop(write(&store, "ab12cd34", T, false));
+    let path = write(&store, "ab12cd34", T, true).publish().expect("publish");
+    assert!(Reader::open(&path).expect("open").verify(CAP).ok);
+    let results = store.salvage_partials().expect("salvage");
+    assert!(results.iter().all(|r| matches!(r.fate, PartialFate::Salvaged { .. })), "{results:?}");
+    let mut ids: Vec<String> = store.list().expect("list").into_iter().map(|s| s.id.0).collect();
+    ids.sort();
+    assert_eq!(ids, ["ab12cd34", "ab12cd34a", "ab12cd34b"]);
+    assert_eq!(store.find(Some("ab12cd34")).expect("find").path, path);
+}
+
+#[test]
 fn a_salvage_that_was_itself_interrupted_is_taken_up_again() {
     let (_dir, store) = temp();
     let half = write(&store, "half0000", T, false);

@@ -63,6 +63,9 @@ start_watch
 first=$(ls "$STORE" | grep -c 'tar.zst$' || true)
 say "kernel log by $(status .kernel_log), $(status .kernel_records) records, $first snapshot(s) of what was logged before"
 
+# A crash of a program, without a core file and without the shell's word on it.
+crash() { { (ulimit -c 0; "$T/$CRASHER") || true; } 2>/dev/null; }
+
 # --- OOM
 
 mkfifo "$T/go"
@@ -109,7 +112,7 @@ traced=$(cat /proc/sys/debug/exception-trace 2>/dev/null || echo 1)
 if [ "$traced" = 0 ]; then
     say "CANNOT CHECK crashes of programs: debug.exception-trace is 0, so the kernel does not tell of them"
 else
-    (ulimit -c 0; "$T/$CRASHER") 2>/dev/null || true
+    crash
     await 20 "[ \$(status '.events.user_fault // 0') -gt $faults ]" "an event of the crashed program"
     await 10 "[ \$(notes 'no alarm: user_fault.*$CRASHER') = 1 ]" "a line for it in the log of the status"
     has "crash" "$(status '.log[].text')" "no alarm: user_fault.*$CRASHER"
@@ -124,7 +127,7 @@ done
 # Records come in order: a later crash, once told, proves that the lines before it were read.
 if [ "$traced" != 0 ]; then
     faults=$(status '.events.user_fault // 0')
-    (ulimit -c 0; "$T/$CRASHER") 2>/dev/null || true
+    crash
     await 20 "[ \$(status '.events.user_fault // 0') -gt $faults ]" "an event of the second crash"
 fi
 is "events of text written by a user" "$(notes "$mark")" 0
@@ -142,21 +145,19 @@ mine=$(victim_snapshots | wc -l)
 stop_watch
 start_watch
 marks=$(status .kernel_records)
-(ulimit -c 0; "$T/$CRASHER") 2>/dev/null || true
+crash
 if [ "$traced" != 0 ]; then
     await 20 '[ $(status ".events.user_fault // 0") -ge 1 ]' "an event after the restart"
     is "crashes told after the restart" "$(notes "no alarm: user_fault.*$CRASHER")" 1
 fi
 lacks "log after the restart" "$(status '.log[].text')" "$VICTIM|pid $victim"
 is "OOM snapshots after the restart" "$(victim_snapshots | wc -l)" "$mine"
-say "restarted: $marks record(s) read at once, nothing told twice"
+say "restarted: $marks record(s) read at the start, nothing told twice"
 
 # --- nor after a crash of the watch itself
 
 await 20 '[ "$(jq -r .cursor.seq "$STORE/state.json")" -ge 1 ]' "a cursor on the disk"
-seq=$(status .kernel_records)
-kill -KILL "$WATCH"
-wait "$WATCH" 2>/dev/null || true
+kill_watch
 start_watch
 is "OOM snapshots after a kill -9" "$(victim_snapshots | wc -l)" "$mine"
 stop_watch

@@ -31,7 +31,7 @@ GOOD=$T/good
 
 # --- a full disk
 
-truncate -s 24M "$T/small.img"
+truncate -s 64M "$T/small.img"
 mkfs.ext4 -q -O ^has_journal "$T/small.img" || skip "no ext4 can be made"
 mkdir "$T/small"
 mount -o loop "$T/small.img" "$T/small" 2>/dev/null || skip "no loop device can be mounted"
@@ -68,7 +68,10 @@ went readonly "$GOOD" "$FULL.*Read-only file system.*remount it writable"
 # With nothing else, but the last resort in memory.
 snap alone "$FULL" || fail "snap with a read-only store alone: $(cat "$T/alone.err")"
 went alone /run/lastgasp/store "Read-only file system"
-has "the last resort" "$(manifest "$(path_of alone)" '.notes[]')" "in memory.*lost at a reboot"
+case $(stat -f -c %T /run/lastgasp/store) in
+    tmpfs | ramfs) has "the last resort" "$(manifest "$(path_of alone)" '.notes[]')" "in memory.*lost at a reboot" ;;
+    *) say "CANNOT CHECK what is said of /run: it is not in memory here" ;;
+esac
 rm -f "$(path_of alone)"
 
 # --- a store in memory, one that others can write to, one that is a file
@@ -78,7 +81,6 @@ mount -t tmpfs -o size=16m,mode=0700 tmpfs "$T/memory"
 MOUNTS+=("$T/memory")
 snap memory "$T/memory" || fail "snap into memory: $(cat "$T/memory.err")"
 went memory "$T/memory" "$T/memory is in memory \\(tmpfs\\): its snapshots are lost at a reboot"
-mount -t tmpfs -o remount,size=64k tmpfs "$T/memory" 2>/dev/null || true
 mkdir -m 0777 "$T/open"
 chmod 0777 "$T/open"
 snap open "$T/open" "$GOOD" || fail "snap: $(cat "$T/open.err")"

@@ -77,12 +77,15 @@ gone() { ! kill -0 "$1" 2>/dev/null; }
 cleanup() {
     local code=$? pid dir
     set +e
+    # The shell's word on each job that was killed is no news.
+    exec 3>&2 2>/dev/null
     for pid in "${PIDS[@]}" $WATCH; do
         kill -CONT "$pid"
         kill -KILL "$pid"
-    done 2>/dev/null
+    done
     # Children of this shell only: whatever else there is was not started here.
-    wait 2>/dev/null
+    wait
+    exec 2>&3 3>&-
     # Last mounted, first unmounted.
     for ((n = ${#MOUNTS[@]} - 1; n >= 0; n--)); do
         umount "${MOUNTS[n]}" || umount -l "${MOUNTS[n]}"
@@ -132,6 +135,13 @@ stop_watch() {
     kill -TERM "$WATCH"
     await 30 'gone $WATCH' "the end of the watch after SIGTERM"
     wait "$WATCH" || fail "the watch ended with code $? after SIGTERM"
+    WATCH=
+}
+
+# Ends it as the OOM killer would.
+kill_watch() {
+    kill -KILL "$WATCH"
+    { wait "$WATCH" || true; } 2>/dev/null
     WATCH=
 }
 

@@ -267,6 +267,10 @@ impl Consoles {
                 if let Some(wd) = file.watch.clone() {
                     self.watcher.remove(wd);
                 }
+                // A deleted file is closed before the next look at everything would miss it.
+                if file.retired == Some(Retired::Renamed) && !self.active.contains_key(&file.path) {
+                    self.complain_of_absence(&file.path.clone());
+                }
                 if self.done.len() == FILES_MAX {
                     self.done.pop_front();
                 }

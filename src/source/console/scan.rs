@@ -75,9 +75,12 @@ impl Consoles {
             lonely && now.since(f.grown) >= RESCAN_EVERY
         };
         for path in self.files.values().filter(gone).map(|f| f.path.clone()).collect::<Vec<_>>() {
-            let text = format!("console {} is gone; waiting for it to come back", path.display());
-            self.complain(&path, text);
+            self.complain_of_absence(&path);
         }
+    }
+
+    pub(super) fn complain_of_absence(&mut self, path: &Path) {
+        self.complain(path, format!("console {} is gone; waiting for it to come back", path.display()));
     }
 
     fn present(&mut self, found: &Found) -> BTreeMap<PathBuf, Metadata> {
