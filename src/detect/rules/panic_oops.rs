@@ -29,8 +29,7 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(2)
     .role(Role::Panic)
-    .recipe(Recipe::None)
-    .up_to("]---"),
+    .recipe(Recipe::None),
     rule(
         "stack_guard",
         Kind::Oops,
