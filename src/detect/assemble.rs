@@ -352,7 +352,6 @@ impl Stream {
         }
     }
 
-    #[cfg(test)]
     pub fn open_count(&self) -> usize {
         self.open.len()
     }
