@@ -353,6 +353,50 @@ mod tests {
         assert_eq!(rows[0]["line"], 2);
     }
 
+    /// Hands out a few bytes at a time.
+    struct Drops<'a>(&'a [u8], usize);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = self.1 % 13 + 1;
+            let n = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
+        }
+    }
+
+    #[test]
+    fn how_the_bytes_arrive_makes_no_difference() {
+        let mut text = b"[    0.500000] usb 1-1: nothing to see\n".repeat(50);
+        for line in [
+            "kernel BUG at fs/inode.c:12!",
+            "RIP: 0010:f+0x1/0x2",
+            "Call Trace:",
+            " g+0x1/0x2",
+            "---[ end trace 0 ]---",
+        ] {
+            text.extend_from_slice(format!("[    1.000000] {line}\n").as_bytes());
+        }
+        text.extend_from_slice(&b"[   20.500000] usb 1-1: nothing to see\n".repeat(50));
+        text.extend_from_slice(b"[   30.000000] EXT4-fs error (device sda1): ext4_lookup:1: inode #2: comm x: bad\n");
+        let whole = scan(&text);
+        let mut out = Vec::new();
+        let mut detector = Detector::new(&crate::config::RulesConfig::default()).expect("the built-in rules are sound");
+        let mut s = Scan::new("dir/web1.console.log", None, Format::Json, &mut detector);
+        s.read(&mut Drops(&text, 0), &mut out).expect("memory can be read");
+        s.finish(&mut out).expect("memory can be written");
+        let drops: Vec<serde_json::Value> =
+            String::from_utf8(out).expect("JSON").lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+        assert_eq!(whole, drops);
+        // A control sequence somewhere switches the passing over of quiet lines off.
+        let mut slow = text.clone();
+        slow.extend_from_slice(b"\x1b[0m\n");
+        assert_eq!(whole, scan(&slow));
+        let seen: Vec<_> = whole.iter().map(|r| (r["line"].as_u64(), r["function"].as_str())).collect();
+        assert_eq!(seen, [(Some(51), Some("f")), (Some(106), None)]);
+    }
+
     #[test]
     fn hosts_come_from_the_name() {
         let p = Regex::new(r"^console-(?P<host>[a-z0-9]+)").expect("a regex");

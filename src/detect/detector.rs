@@ -10,6 +10,8 @@ use std::borrow::Cow;
 
 /// Logs followed at once. Beyond that, the one that was silent longest gives up its open reports.
 const STREAMS_MAX: usize = 256;
+/// Reports open at once in all logs together: 64 × 300 lines × 1 KiB are 19 MiB at the very worst.
+const OPEN_TOTAL_MAX: usize = 64;
 /// A record with line breaks in it counts as this many lines at most.
 const LINES_PER_RECORD_MAX: usize = 64;
 /// Writers that share one line, at most.
@@ -90,10 +92,22 @@ impl Detector {
             let mut cx = Context { filter: &self.filter, number: &mut self.number, now };
             self.streams[n].feed(record, this, &line, hit, &mut cx, out);
             self.streams[n].stamp_lines(record.line);
+            if hit.is_some() {
+                self.shed(now, out);
+            }
             if next.is_empty() {
                 return;
             }
             rest = next;
+        }
+    }
+
+    /// Keeps the number of open reports bounded: the log that was silent longest gives up first.
+    fn shed(&mut self, now: Mono, out: &mut Vec<Signal>) {
+        while self.streams.iter().map(Stream::open_count).sum::<usize>() > OPEN_TOTAL_MAX
+            && let Some(quietest) = self.streams.iter_mut().rfind(|s| s.open_count() > 0)
+        {
+            quietest.finish(&Context { filter: &self.filter, number: &mut self.number, now }, out);
         }
     }
 
@@ -199,6 +213,6 @@ mod tests {
             d.feed(&r, Mono(0), &mut out);
         }
         assert!(d.streams.len() <= STREAMS_MAX);
-        assert!(d.streams.iter().all(|s| s.open_count() <= 8));
+        assert!(d.streams.iter().map(Stream::open_count).sum::<usize>() <= OPEN_TOTAL_MAX);
     }
 }

@@ -16,7 +16,7 @@ const REPORTING: &str = "\
     debug_check_no_obj_freed __debug_check_no_obj_freed ___might_sleep __might_sleep __might_resched \
     __might_fault might_fault __cant_sleep __schedule_bug schedule_debug check_preemption_disabled \
     debug_smp_processor_id __this_cpu_preempt_check lockdep_rcu_suspicious __list_add_valid* __list_del_entry* \
-    __bad_stack panic_bad_stack fortify_panic __fortify_panic usercopy_* __check_object_size* check_heap_object \
+    __bad_stack panic_bad_stack fortify_panic __fortify_panic usercopy_* __check_object_size* check_heap_object __check_heap_object \
     check_stack_object report_usercopy stack_trace_* save_stack* __save_stack_trace arch_stack_walk* \
     walk_stackframe unwind_* __unwind_start update_stack_state set_track* nmi_* arch_trigger_cpumask_backtrace* \
     trigger_* __handle_sysrq write_sysrq_trigger __stack_chk_fail handle_stack_overflow double_fault* \

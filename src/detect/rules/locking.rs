@@ -66,7 +66,6 @@ pub(super) const RULES: &[Rule] = &[
         "kernel/locking/lockdep.c register_lock_class, add_chain_cache",
         "A lock was used before it was initialised, or the validator ran out of space.",
     )
-    .veto(&["MAX_LOCKDEP_"])
     .check(|b, at| !b[at..].starts_with(b"BUG: key ") || b.windows(4).any(|w| w == b"not " || w == b"has "))
     .recipe(Recipe::Trace)
     .up_to("."),

@@ -106,8 +106,7 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(160)
     .check(slub_line)
-    .recipe(Recipe::Trace)
-    .up_to("\n"),
+    .recipe(Recipe::Trace),
     rule(
         "slub_info",
         Kind::Bug,
@@ -119,8 +118,7 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(2)
     .role(Role::Follow)
-    .recipe(Recipe::Trace)
-    .up_to("\n"),
+    .recipe(Recipe::Header),
     rule(
         "kmemleak",
         Kind::MemoryLeak,
