@@ -169,6 +169,8 @@ impl Scanner {
         match target {
             // Always both ways; not worth a system call.
             Target::Socket(_) | Target::Anonymous(_) => return (b'u', Place::default()),
+            // The most common of all; how it was opened tells nothing.
+            Target::Path(p) if **p == b"/dev/null"[..] => return (b' ', Place::default()),
             Target::Path(p) if !is_device(p) => {
                 let budget = self.fdinfo_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |l| l.checked_sub(1));
                 if budget.is_ok() && dir.read_record(Name::build("fdinfo/", n, "").as_cstr(), buf, 1024).is_ok() {
