@@ -16,7 +16,7 @@ pub enum Error {
     /// An earlier write failed, so the file ends in the middle of a frame.
     #[error("write snapshot: an earlier write failed, nothing can follow it")]
     Broken,
-    /// More than the format's own limits.
+    /// More than the format's own limits. The entry is left out; the writer goes on.
     #[error("write snapshot entry {entry:?}: {why}")]
     Refused { entry: String, why: String },
     /// Not a `.tar.zst` file.

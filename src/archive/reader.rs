@@ -331,7 +331,7 @@ impl Reader {
     }
 
     pub(crate) fn damaged(&self, operation: String, why: String) -> Error {
-        Error::Damaged { operation, path: self.path.clone(), why }
+        Error::Damaged { operation, path: self.path.clone(), why: printable(&why) }
     }
 
     /// Shows every entry of the frames `which` to `see`. A bad frame is reported and the walk goes on
@@ -422,6 +422,15 @@ impl Problems {
         }
         self.list
     }
+}
+
+/// What a parser says of hostile text may quote it: no control character gets into a message.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
 }
 
 /// Reads a body to its end for its size and checksum.

@@ -106,8 +106,7 @@ fn fresh_head(incident: Incident, last_at: Wall, note: &str) -> ManifestHead {
 fn whole_frame(reader: &Reader, i: usize, top: &str) -> Option<(Sizes, Vec<EntryMeta>)> {
     let mut walk = TarWalk::new(reader.chain(vec![i], FRAME_MAX));
     let mut entries = Vec::new();
-    loop {
-        let Some(head) = walk.next().ok()? else { break };
+    while let Some(head) = walk.next().ok()? {
         let path = head.path.strip_prefix(top)?.strip_prefix('/')?.to_owned();
         if head.what != What::File || path == MANIFEST_ENTRY {
             return None;

@@ -42,6 +42,16 @@ pub struct Stuck {
     pub place: String,
 }
 
+/// Tells the watcher that a long item goes on: one process may have 10,000 threads or 65,536 descriptors.
+pub struct Beat<'a>(&'a Slot);
+
+impl Beat<'_> {
+    /// From here the item has its full time again. Costs a reading of the clock.
+    pub fn tick(&self) {
+        self.0.since.store(clock::mono().0, Ordering::Release);
+    }
+}
+
 /// What a sweep brought.
 #[derive(Debug)]
 pub struct Swept<O> {
@@ -90,7 +100,7 @@ impl Guard {
         items: Arc<Vec<I>>,
         deadline: Deadline,
         scratch: fn() -> S,
-        job: impl Fn(&mut S, &I) -> O + Send + Sync + 'static,
+        job: impl Fn(&mut S, &I, &Beat) -> O + Send + Sync + 'static,
     ) -> Swept<O>
     where
         I: Send + Sync + 'static,
@@ -126,7 +136,8 @@ impl Guard {
                 let at = slot.at.load(Ordering::Acquire);
                 let busy = now.since(Mono(slot.since.load(Ordering::Acquire)));
                 // `at` is read again: it may have gone on to another item between the two loads.
-                if at != 0 && busy > self.per_item && slot.at.load(Ordering::Acquire) == at {
+                let late = at != 0 && busy > self.per_item;
+                if late && !self.only_starved(slot, busy) && slot.at.load(Ordering::Acquire) == at {
                     slot.abandoned.store(true, Ordering::Release);
                     stuck.push(Stuck { index: at - 1, place: place_of(slot.tid.load(Ordering::Relaxed)) });
                     replace += 1;
@@ -155,11 +166,17 @@ impl Guard {
         Swept { results, stuck, skipped: common.items.len() - tried, panicked: common.panicked.load(Ordering::Relaxed) }
     }
 
+    /// A thread that is late because it gets no CPU is not stuck: on a machine with a load of hundreds that
+    /// is the normal case. Ten times the limit is the end of patience.
+    fn only_starved(&self, slot: &Slot, busy: Duration) -> bool {
+        busy < self.per_item * 10 && is_runnable(slot.tid.load(Ordering::Relaxed))
+    }
+
     /// One piece of work under this guard's limit. Err: where it hung, or that it panicked.
     pub fn run<O: Send + 'static>(&self, job: impl Fn() -> O + Send + Sync + 'static) -> Result<O, String> {
         let deadline = Deadline::after(clock::mono(), self.per_item);
         let one = Guard { workers: 1, ..*self };
-        let mut swept = one.sweep(Arc::new(vec![()]), deadline, || (), move |(), ()| job());
+        let mut swept = one.sweep(Arc::new(vec![()]), deadline, || (), move |(), (), _| job());
         match swept.results.pop().flatten() {
             Some(o) => Ok(o),
             None => Err(swept.stuck.pop().map_or_else(|| "it panicked".into(), |s| s.place)),
@@ -180,7 +197,7 @@ fn new_slot() -> Arc<Slot> {
 /// Starts a worker; false where no thread can be had.
 fn start<I, O, S>(
     common: &Arc<Common<I, O>>,
-    job: &Arc<impl Fn(&mut S, &I) -> O + Send + Sync + 'static>,
+    job: &Arc<impl Fn(&mut S, &I, &Beat) -> O + Send + Sync + 'static>,
     scratch: fn() -> S,
     slots: &mut Vec<Arc<Slot>>,
 ) -> bool
@@ -201,7 +218,7 @@ where
 
 fn work<I, O, S>(
     common: &Common<I, O>,
-    job: &impl Fn(&mut S, &I) -> O,
+    job: &impl Fn(&mut S, &I, &Beat) -> O,
     scratch: fn() -> S,
     slot: &Slot,
     unguarded_until: Option<Deadline>,
@@ -217,7 +234,7 @@ fn work<I, O, S>(
         let Some(item) = common.items.get(index) else { break };
         slot.since.store(now.0, Ordering::Release);
         slot.at.store(index + 1, Ordering::Release);
-        let result = catch_unwind(AssertUnwindSafe(|| job(&mut kept, item)));
+        let result = catch_unwind(AssertUnwindSafe(|| job(&mut kept, item, &Beat(slot))));
         slot.at.store(0, Ordering::Release);
         match result {
             Ok(o) => {
@@ -234,6 +251,12 @@ fn work<I, O, S>(
     slot.finished.store(true, Ordering::Release);
     *lock(&common.gone) += 1;
     common.left.notify_one();
+}
+
+/// Whether one of our own threads runs or waits for a CPU.
+fn is_runnable(tid: i32) -> bool {
+    let stat = crate::host::Root::real().read(format!("/proc/self/task/{tid}/stat"), 2048);
+    stat.ok().and_then(|c| crate::host::stat::parse_stat(&c.bytes)).is_some_and(|s| s.state == b'R')
 }
 
 /// Where one of our own threads waits, from the lock-free files of /proc.
@@ -277,7 +300,7 @@ mod tests {
                 items,
                 soon(),
                 || 0u32,
-                |n, i| {
+                |n, i, _| {
                     *n += 1;
                     assert!(*i != 77, "a job that panics on purpose");
                     *i * 2
@@ -303,7 +326,7 @@ mod tests {
             items,
             soon(),
             || (),
-            move |(), i| {
+            move |(), i, _| {
                 if *i == 5 || *i == 9 {
                     let _ = nix::unistd::read(r.as_fd(), &mut [0u8; 1]);
                 }
@@ -319,6 +342,28 @@ mod tests {
     }
 
     #[test]
+    fn a_long_item_that_goes_on_and_one_that_only_computes_are_not_given_up() {
+        let guard = Guard { per_item: Duration::from_millis(50), max_stuck: 1, workers: 1 };
+        let (reader, _writer) = nix::unistd::pipe().expect("pipe");
+        let swept = guard.sweep(
+            Arc::new(vec![0, 1]),
+            soon(),
+            || (),
+            move |(), i, beat| {
+                let from = clock::mono();
+                while clock::mono().since(from) < Duration::from_millis(150) {
+                    if *i == 0 {
+                        // Waits, but says so.
+                        let _ = crate::sys::ipc::wait_readable(reader.as_fd(), Some(Duration::from_millis(10)));
+                        beat.tick();
+                    }
+                }
+            },
+        );
+        assert_eq!((swept.stuck.len(), swept.results.iter().flatten().count()), (0, 2), "{swept:?}");
+    }
+
+    #[test]
     fn too_many_hanging_items_end_the_sweep() {
         let (reader, writer) = nix::unistd::pipe().expect("pipe");
         let reader = Arc::new(reader);
@@ -328,7 +373,7 @@ mod tests {
             Arc::new(vec![(); 10]),
             soon(),
             || (),
-            move |(), ()| {
+            move |(), (), _| {
                 let _ = nix::unistd::read(r.as_fd(), &mut [0u8; 1]);
             },
         );

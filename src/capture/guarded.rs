@@ -33,11 +33,14 @@ impl fmt::Display for Stuck {
         if let Some(w) = &self.wchan {
             write!(f, ", held in {w}")?;
         }
-        if let Some(s) = &self.syscall {
-            write!(f, ", syscall {s}")?;
-        }
-        if let Some(s) = &self.stack {
-            write!(f, ", stack {}", s.lines().map(str::trim).collect::<Vec<_>>().join(" < "))?;
+        match (&self.stack, &self.syscall) {
+            (Some(stack), _) => {
+                // `[<0>] fuse_statfs+0xe8/0x150`: the address is always hidden.
+                let frames: Vec<&str> = stack.lines().map(|l| l.trim().trim_start_matches("[<0>] ")).collect();
+                write!(f, ", stack {}", frames.join(" < "))?;
+            }
+            (None, Some(syscall)) => write!(f, ", syscall {syscall}")?,
+            (None, None) => {}
         }
         Ok(())
     }
@@ -50,6 +53,8 @@ pub enum Unanswered {
     Stuck(Stuck),
     #[error("not tried: {0} earlier calls never returned")]
     Exhausted(usize),
+    #[error("not tried: no time left")]
+    NoTime,
     #[error("the call panicked")]
     Panicked,
     #[error("start a helper thread: {0}")]
@@ -89,6 +94,10 @@ impl Guard {
     ) -> Result<T, Unanswered> {
         if self.abandoned >= self.max_abandoned {
             return Err(Unanswered::Exhausted(self.abandoned));
+        }
+        // Without time even a healthy call would be taken for a stuck one.
+        if limit.is_zero() {
+            return Err(Unanswered::NoTime);
         }
         let began = clock::mono();
         let (answer, answered) = sync_channel(1);
@@ -196,5 +205,7 @@ mod tests {
         assert_eq!(guard.call(limit, || 41 + 1), Ok(42));
         assert_eq!(guard.call(limit, || -> i32 { panic!("on purpose") }), Err(Unanswered::Panicked));
         assert_eq!(guard.call(limit, || "on"), Ok("on"));
+        assert_eq!(guard.call(Duration::ZERO, || "late"), Err(Unanswered::NoTime));
+        assert_eq!(guard.abandoned(), 0);
     }
 }

@@ -6,7 +6,6 @@ use crate::capture::{CollectError, Context, Sink};
 use crate::model::Deadline;
 use crate::sys::clock;
 use crate::sys::exec::{self, Ended};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// One run of a program.
@@ -27,9 +26,14 @@ pub struct Ran {
     pub cut: bool,
 }
 
-/// The absolute path of a program, or the reason to skip.
-pub fn find(program: &str) -> Result<PathBuf, CollectError> {
-    exec::find(program).ok_or_else(|| CollectError::Skipped(format!("{program} is not installed")))
+/// The reason to skip when `program` is not installed. Looked for under guard: the disk with the programs may
+/// be the one that hangs.
+pub fn need(program: &'static str, guard: &mut Guard) -> Result<(), CollectError> {
+    match guard.call(START_GRACE, move || exec::find(program)) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(CollectError::Skipped(format!("{program} is not installed"))),
+        Err(why) => Err(CollectError::failed(format!("look for {program}"))(std::io::Error::other(why.to_string()))),
+    }
 }
 
 /// How long starting and ending a program may take beyond its limit before its thread is left behind: the
@@ -43,21 +47,23 @@ pub fn run(helper: &Helper<'_>, ctx: &Context, guard: &mut Guard, sink: &mut Sin
         sink.missing(helper.entry, "no program is given");
         return Ok(Ran { ok: false, cut: false });
     };
-    let Some(path) = exec::find(program) else {
-        sink.missing(helper.argv.join(" "), format!("{program} is not installed"));
-        return Ok(Ran { ok: false, cut: false });
-    };
     let limit = helper.limit.min(ctx.left());
     let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
     let cap = helper.cap_bytes;
+    let name = (*program).to_owned();
     let answer = guard.call(limit + START_GRACE, move || {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        exec::run(&path, &args, Deadline::after(clock::mono(), limit), cap)
+        let path = exec::find(&name)?;
+        Some(exec::run(&path, &args, Deadline::after(clock::mono(), limit), cap))
     });
     let what = helper.argv.join(" ");
     let out = match answer {
-        Ok(Ok(out)) => out,
-        Ok(Err(e)) => {
+        Ok(Some(Ok(out))) => out,
+        Ok(None) => {
+            sink.missing(what, format!("{program} is not installed"));
+            return Ok(Ran { ok: false, cut: false });
+        }
+        Ok(Some(Err(e))) => {
             sink.missing(what, format!("start it: {e}"));
             return Ok(Ran { ok: false, cut: false });
         }

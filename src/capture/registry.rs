@@ -26,7 +26,8 @@ pub const ALL: &[&Spec] = &[
     &block_devices::SPEC,
     &time_sync::SPEC,
     &etc::SPEC,
-    // T2: rates before the benchmark, which adds to them
+    // T2: the log before it turns over; rates before the benchmark, which adds to them
+    &kernel_log_late::SPEC,
     &disk_rates::SPEC,
     &systemd::SPEC,
     &firewall::SPEC,

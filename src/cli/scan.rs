@@ -37,8 +37,9 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut found = false;
     let mut failed = false;
+    let mut detector = Detector::new(&crate::config::RulesConfig::default())?;
     for file in &args.files {
-        let mut scan = Scan::new(file, pattern.as_ref(), global.format)?;
+        let mut scan = Scan::new(file, pattern.as_ref(), global.format, &mut detector);
         let result = open(file).and_then(|mut input| scan.read(&mut *input, &mut out));
         // What was found before a read error is printed all the same.
         scan.finish(&mut out)?;
@@ -82,7 +83,7 @@ struct PrintError(#[source] io::Error);
 /// One file on its way through the detector.
 struct Scan<'a> {
     file: &'a str,
-    detector: Detector,
+    detector: &'a mut Detector,
     record: Record,
     /// Lines so far.
     lines: u64,
@@ -94,11 +95,10 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(file: &'a str, pattern: Option<&Regex>, format: Format) -> Result<Scan<'a>> {
+    fn new(file: &'a str, pattern: Option<&Regex>, format: Format, detector: &'a mut Detector) -> Scan<'a> {
         let host: Arc<str> = host_of(file, pattern).into();
-        let detector = Detector::new(&crate::config::RulesConfig::default())?;
         let record = Record::plain(Origin::Replay(file.into()), host, Vec::new());
-        Ok(Scan { file, detector, record, lines: 0, signals: Vec::new(), waiting: VecDeque::new(), format, found: false })
+        Scan { file, detector, record, lines: 0, signals: Vec::new(), waiting: VecDeque::new(), format, found: false }
     }
 
     /// Reads to the end. The buffer holds one chunk and the beginning of a line.
@@ -321,7 +321,8 @@ mod tests {
 
     fn scan(text: &[u8]) -> Vec<serde_json::Value> {
         let mut out = Vec::new();
-        let mut s = Scan::new("dir/web1.console.log", None, Format::Json).expect("the built-in rules are sound");
+        let mut detector = Detector::new(&crate::config::RulesConfig::default()).expect("the built-in rules are sound");
+        let mut s = Scan::new("dir/web1.console.log", None, Format::Json, &mut detector);
         s.read(&mut { text }, &mut out).expect("memory can be read");
         s.finish(&mut out).expect("memory can be written");
         String::from_utf8(out).expect("JSON").lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()
@@ -337,7 +338,10 @@ mod tests {
         text.extend_from_slice(b"[40000.000000] kernel BUG at fs/inode.c:12!");
         let rows = scan(&text);
         assert_eq!(rows.len(), 1);
-        assert_eq!((&rows[0]["line"], &rows[0]["kind"], &rows[0]["host"]), (&40_002.into(), &"bug".into(), &"web1".into()));
+        assert_eq!(
+            (&rows[0]["line"], &rows[0]["kind"], &rows[0]["host"]),
+            (&40_002.into(), &"bug".into(), &"web1".into())
+        );
     }
 
     #[test]
@@ -347,6 +351,50 @@ mod tests {
         let rows = scan(&text);
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0]["line"], 2);
+    }
+
+    /// Hands out a few bytes at a time.
+    struct Drops<'a>(&'a [u8], usize);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = self.1 % 13 + 1;
+            let n = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
+        }
+    }
+
+    #[test]
+    fn how_the_bytes_arrive_makes_no_difference() {
+        let mut text = b"[    0.500000] usb 1-1: nothing to see\n".repeat(50);
+        for line in [
+            "kernel BUG at fs/inode.c:12!",
+            "RIP: 0010:f+0x1/0x2",
+            "Call Trace:",
+            " g+0x1/0x2",
+            "---[ end trace 0 ]---",
+        ] {
+            text.extend_from_slice(format!("[    1.000000] {line}\n").as_bytes());
+        }
+        text.extend_from_slice(&b"[   20.500000] usb 1-1: nothing to see\n".repeat(50));
+        text.extend_from_slice(b"[   30.000000] EXT4-fs error (device sda1): ext4_lookup:1: inode #2: comm x: bad\n");
+        let whole = scan(&text);
+        let mut out = Vec::new();
+        let mut detector = Detector::new(&crate::config::RulesConfig::default()).expect("the built-in rules are sound");
+        let mut s = Scan::new("dir/web1.console.log", None, Format::Json, &mut detector);
+        s.read(&mut Drops(&text, 0), &mut out).expect("memory can be read");
+        s.finish(&mut out).expect("memory can be written");
+        let drops: Vec<serde_json::Value> =
+            String::from_utf8(out).expect("JSON").lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+        assert_eq!(whole, drops);
+        // A control sequence somewhere switches the passing over of quiet lines off.
+        let mut slow = text.clone();
+        slow.extend_from_slice(b"\x1b[0m\n");
+        assert_eq!(whole, scan(&slow));
+        let seen: Vec<_> = whole.iter().map(|r| (r["line"].as_u64(), r["function"].as_str())).collect();
+        assert_eq!(seen, [(Some(51), Some("f")), (Some(106), None)]);
     }
 
     #[test]

@@ -33,7 +33,12 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
         cut.iter().for_each(|p| eprintln!("lastgasp: damaged: {}", report::safe(&p.to_string())));
         return Ok(if cut.is_some() { Exit::Damaged } else { Exit::Success });
     }
-    let page = Page::of(&reader, target.pinned());
+    let mut page = Page::of(&reader, target.pinned());
+    if let (Some((store, _)), Some(incident)) = (&target.stored, &page.incident) {
+        // The snapshot is complete without it; a store may have no history, or one that cannot be read.
+        let lines = crate::source::history::last(store.dir(), usize::MAX).unwrap_or_default();
+        page.history = lines.into_iter().filter(|l| l.incident.as_ref() == Some(&incident.id)).collect();
+    }
     report::show(&mut out, &page, as_json)?;
     out.flush()?;
     Ok(if page.problems.is_empty() { Exit::Success } else { Exit::Damaged })

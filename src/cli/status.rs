@@ -2,6 +2,7 @@
 
 use crate::cli::common::config_of;
 use crate::cli::{Exit, Format, Global};
+use crate::config::Config;
 use crate::daemon::control::{Connection, Reply, Request, default_path};
 use crate::daemon::status::Status;
 use crate::probe::ProbeState;
@@ -14,6 +15,9 @@ use std::time::Duration;
 /// The core answers within one turn of its loop.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
+/// Lines of history shown when nobody answers.
+const LAST_WORDS: usize = 10;
+
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Control socket of the watch, instead of the configured one
@@ -23,14 +27,17 @@ pub struct Args {
 
 pub fn run(global: &Global, args: &Args) -> Result<Exit> {
     let config = config_of(global)?;
-    let path = args.control.clone().or(config.general.control).unwrap_or_else(default_path);
+    let path = args.control.clone().or(config.general.control.clone()).unwrap_or_else(default_path);
     let place = path.display();
     let opened = Connection::open(&path).with_context(|| format!("connect to {place}"))?;
     let mut out = std::io::stdout().lock();
     let Some(mut connection) = opened else {
         match global.format {
             Format::Json => writeln!(out, "{}", serde_json::json!({ "running": false, "control": path }))?,
-            Format::Text => writeln!(out, "no watch is running (nobody answers on {place})")?,
+            Format::Text => {
+                writeln!(out, "no watch is running (nobody answers on {place})")?;
+                last_words(&config, &mut out)?;
+            }
         }
         return Ok(Exit::Nothing);
     };
@@ -44,6 +51,24 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
         other => bail!("the watch answers something else: {other:?}"),
     }
     Ok(Exit::Success)
+}
+
+/// What the last watch saw, from the history in the store.
+fn last_words(config: &Config, out: &mut impl Write) -> std::io::Result<()> {
+    for dir in crate::store::candidates(&config.store, None) {
+        let lines = crate::source::history::last(&dir, LAST_WORDS).unwrap_or_default();
+        if !lines.is_empty() {
+            writeln!(out, "last of {}:", dir.join(crate::source::history::FILE).display())?;
+        }
+        for l in lines {
+            let what =
+                serde_json::to_value(l.what).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+            let title = l.title.as_deref().map(|t| format!(" {}", safe(t))).unwrap_or_default();
+            let detail = l.detail.as_deref().map(|d| format!(" ({})", safe(d))).unwrap_or_default();
+            writeln!(out, "   {} {what} on {}:{title}{detail}", l.at, safe(&l.host))?;
+        }
+    }
+    Ok(())
 }
 
 fn text(s: &Status, out: &mut impl Write) -> std::io::Result<()> {

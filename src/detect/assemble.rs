@@ -4,58 +4,23 @@
 //! it up to the next header. The first cause keeps the report: an `Oops:` behind its `BUG:`, a panic behind
 //! either, belong to it. Everything is bounded: reports open at once, lines and time of each.
 
-use crate::detect::dump::Dump;
-use crate::detect::prefilter::{Active, Hit, Prefilter};
+use crate::detect::prefilter::{Hit, Prefilter};
 use crate::detect::prefix::{self, Line};
-use crate::detect::rules::{Recipe, Role, Shape};
-use crate::detect::{facts, recipe, signature, title};
-use crate::model::event::{EVENT_LINE_BYTES_MAX, EVENT_LINES_MAX};
-use crate::model::{Event, Kind, Mono, Origin, Record, Signal, Signature};
+use crate::detect::report::{Report, subject_of, victim_pid};
+use crate::detect::rules::{Role, SHUTDOWN, Shape};
+use crate::model::{Kind, Mono, Origin, Record, Signal};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Reports open at once in one stream; a storm closes the oldest.
 const OPEN_MAX: usize = 8;
-/// A report is complete this long after its last own line.
-const SETTLE: Duration = Duration::from_secs(1);
-/// No report stays open longer, whatever still comes.
-const AGE_MAX: Duration = Duration::from_secs(10);
 /// Lines of the stream without one of its own after which a report is complete.
 const QUIET_LINES_MAX: u32 = 60;
 /// Lines of the stream after which a report is given up. An OOM report lists every task of the machine.
 const LINES_MAX: u32 = 4000;
 /// printk time between two lines of one report.
 const GAP_US_MAX: u64 = 10_000_000;
-/// Foreign lines kept inside a report that has no caller ids to tell them by.
-const FOREIGN_RUN_MAX: u32 = 12;
 /// A follow-up header belongs to its cause if it comes within this many lines and before any stack.
 const THEN_LINES_MAX: u32 = 12;
-/// Lines kept free at the end of a long text for what names the victim or the panic.
-const KEY_LINES_RESERVE: usize = 20;
-
-/// A report that is being assembled.
-pub(crate) struct Report {
-    event: Event,
-    rule: usize,
-    muted: bool,
-    bare: bool,
-    caller: Option<Vec<u8>>,
-    stamped: bool,
-    subject: Option<String>,
-    opened: Mono,
-    last_own: Mono,
-    last_us: Option<u64>,
-    lines: u32,
-    since_own: u32,
-    frames: bool,
-    /// Its end was seen; only a panic or another follow-up may still be added.
-    done: bool,
-    /// Other CPUs print into it: `Sending NMI from CPU`.
-    gate: bool,
-    /// An OOM report has named its victim.
-    victim: bool,
-    repeats: u64,
-}
 
 /// The state of one log of one host.
 pub(crate) struct Stream {
@@ -115,6 +80,7 @@ impl Stream {
     pub fn feed(
         &mut self,
         record: &Record,
+        text: &[u8],
         line: &Line<'_>,
         hit: Option<Hit>,
         cx: &mut Context<'_>,
@@ -126,11 +92,11 @@ impl Stream {
             self.expected_down = true;
         }
         let taken = match hit {
-            Some(hit) => self.header(record, line, hit, cx, out),
+            Some(hit) => self.header(record, text, line, hit, cx, out),
             None => false,
         };
         if !taken {
-            self.body(record, line, cx, out);
+            self.body(record, text, line, cx, out);
         }
         // The boot marker compares with what came before it.
         self.note_uptime(line.printk_us);
@@ -195,6 +161,7 @@ impl Stream {
     fn header(
         &mut self,
         record: &Record,
+        text: &[u8],
         line: &Line<'_>,
         hit: Hit,
         cx: &mut Context<'_>,
@@ -205,16 +172,18 @@ impl Stream {
             return self.cut_here(line);
         }
         if active.rule.role == Role::Boot {
-            return self.boot(record, line, hit, cx, out);
+            return self.boot(record, text, line, hit, cx, out);
         }
         self.cut = None;
+        // The boot that follows a panic is the panic's.
+        self.expected_down |= active.rule.role == Role::Panic;
         if let Some(n) = self.joined(line, hit, cx.filter) {
             let report = &mut self.open[n];
             report.follow(active, line, cx.now);
-            report.append(line, &record.text, cx.now, true);
+            report.append(line, text, cx.now, true);
             return true;
         }
-        self.open_report(record, line, hit, cx, out);
+        self.open_report(record, text, line, hit, cx, out);
         true
     }
 
@@ -244,7 +213,11 @@ impl Stream {
             let then = cause.then.contains(&rule.id) && !r.frames && r.lines <= THEN_LINES_MAX;
             let follows = rule.role != Role::Start && r.rule != hit.rule;
             let same_kill = matches!(rule.shape, Shape::Until(_)) && r.rule == hit.rule && !self.next_kill(r, line);
-            if then || follows || same_kill {
+            // A task that dies in an oops goes on to exit with its locks held; what is said about that is no news.
+            let aftermath = r.done
+                && matches!(r.event.kind, Kind::Oops | Kind::Bug)
+                && matches!(active.kind, Kind::AtomicSleep | Kind::Lockdep);
+            if then || follows || same_kill || aftermath {
                 return Some(n);
             }
         }
@@ -281,6 +254,7 @@ impl Stream {
     fn boot(
         &mut self,
         record: &Record,
+        text: &[u8],
         line: &Line<'_>,
         hit: Hit,
         cx: &mut Context<'_>,
@@ -306,12 +280,20 @@ impl Stream {
         self.expected_down = false;
         if let Some((at, true)) = self.boot_marker {
             self.boot_marker = Some((at, false));
-            self.open_report(record, line, hit, cx, out);
+            self.open_report(record, text, line, hit, cx, out);
         }
         true
     }
 
-    fn open_report(&mut self, record: &Record, line: &Line<'_>, hit: Hit, cx: &mut Context<'_>, out: &mut Vec<Signal>) {
+    fn open_report(
+        &mut self,
+        record: &Record,
+        text: &[u8],
+        line: &Line<'_>,
+        hit: Hit,
+        cx: &mut Context<'_>,
+        out: &mut Vec<Signal>,
+    ) {
         let active = &cx.filter.rules[hit.rule];
         // Without caller ids the next header ends the report before it; with them, that of the same caller.
         let single = active.rule.shape == Shape::Single;
@@ -328,7 +310,7 @@ impl Stream {
             *cx.number += 1;
         }
         let mut report = Report::new(record, line, hit, active, *cx.number, cx.now);
-        report.append(line, &record.text, cx.now, true);
+        report.append(line, text, cx.now, true);
         report.analyse(active);
         if !report.muted {
             out.push(Signal::Opened(report.event.clone()));
@@ -337,11 +319,11 @@ impl Stream {
     }
 
     /// A line that is no header.
-    fn body(&mut self, record: &Record, line: &Line<'_>, cx: &mut Context<'_>, out: &mut Vec<Signal>) {
+    fn body(&mut self, record: &Record, text: &[u8], line: &Line<'_>, cx: &mut Context<'_>, out: &mut Vec<Signal>) {
         if self.cut.as_ref().is_some_and(|(_, caller)| caller.as_deref() == line.caller) && is_cpu_line(line.body) {
             self.cut = None;
             if let Some(rule) = cx.filter.rules.iter().position(|r| r.rule.id == "warn_cut") {
-                self.open_report(record, line, Hit { rule, at: 0 }, cx, out);
+                self.open_report(record, text, line, Hit { rule, at: 0 }, cx, out);
                 return;
             }
         }
@@ -355,180 +337,9 @@ impl Stream {
         if r.stamped && !line.kernel || line.user {
             return;
         }
-        r.append(line, &record.text, cx.now, is_own(line.body));
+        r.append(line, text, cx.now, is_own(line.body));
         if let Shape::Until(_) = filter.rules[r.rule].rule.shape {
             r.note_victim(line.body);
-        }
-    }
-}
-
-impl Report {
-    fn new(record: &Record, line: &Line<'_>, hit: Hit, active: &Active, number: u64, now: Mono) -> Report {
-        let stamp =
-            line.stamp.map(|s| String::from_utf8_lossy(s).into_owned()).or_else(|| record.stamp.map(|s| s.to_string()));
-        let event = Event {
-            number,
-            kind: active.kind,
-            severity: active.severity,
-            alarm: active.alarm,
-            rule: active.id.to_string(),
-            title: String::new(),
-            function: None,
-            signature: Signature(String::new()),
-            comm: None,
-            pid: None,
-            cpu: None,
-            tainted: None,
-            kernel: None,
-            timestamp: stamp,
-            host: record.host.clone(),
-            origin: record.origin.clone(),
-            seen_at: record.read_at,
-            seq: record.seq,
-            line: record.line,
-            last_line: record.line,
-            corrupted: record.truncated,
-            panicked: false,
-            old: record.old,
-            frames: Vec::new(),
-            details: std::collections::BTreeMap::new(),
-            text: Vec::new(),
-        };
-        let _ = hit.at;
-        Report {
-            event,
-            rule: hit.rule,
-            muted: active.silenced,
-            bare: !record.origin.is_console() && record.origin != Origin::Klog,
-            caller: line.caller.map(<[u8]>::to_vec),
-            stamped: line.printk_us.is_some(),
-            subject: subject_of(active, line),
-            opened: now,
-            last_own: now,
-            last_us: line.printk_us,
-            lines: 0,
-            since_own: 0,
-            frames: false,
-            done: false,
-            gate: false,
-            victim: false,
-            repeats: 0,
-        }
-    }
-
-    /// When the report is complete if nothing more comes.
-    fn due(&self) -> Mono {
-        self.last_own.plus(SETTLE).min(self.opened.plus(AGE_MAX))
-    }
-
-    /// Another header became part of this report.
-    fn follow(&mut self, active: &Active, line: &Line<'_>, now: Mono) {
-        self.last_own = now;
-        self.done = false;
-        if active.rule.role == Role::Panic && self.event.kind != Kind::Panic {
-            self.event.panicked = true;
-        }
-        if active.rule.shape == Shape::Single {
-            self.repeats += 1;
-            self.event.severity = self.event.severity.max(active.severity);
-        }
-        self.note_victim(line.body);
-    }
-
-    fn note_victim(&mut self, body: &[u8]) {
-        if self.event.kind == Kind::Oom && memchr::memmem::find(body, b"Killed process ").is_some() {
-            self.victim = true;
-            self.done = true;
-            if let Some(pid) = victim_pid(body) {
-                self.event.details.entry("victim_pid".into()).or_insert(pid);
-            }
-        }
-    }
-
-    fn append(&mut self, line: &Line<'_>, text: &[u8], now: Mono, own: bool) {
-        if own {
-            self.since_own = 0;
-            self.last_own = now;
-            self.last_us = line.printk_us.or(self.last_us);
-        }
-        let body = line.body;
-        if memchr::memmem::find(body, b"+0x").is_some() {
-            self.frames |= self.lines > 0;
-        }
-        if body.starts_with(b"Sending NMI from CPU")
-            || body.starts_with(b"NMI backtrace for cpu")
-            || body.starts_with(b"Sending NMI to ")
-        {
-            self.gate = true;
-        }
-        if memchr::memmem::find(body, b"printk messages dropped").is_some() {
-            self.event.corrupted = true;
-        }
-        let keep = own || (!self.done && self.since_own <= FOREIGN_RUN_MAX);
-        let room = EVENT_LINES_MAX - if is_key(body) { 0 } else { KEY_LINES_RESERVE };
-        if keep && self.event.text.len() < room {
-            let cut = &text[..text.len().min(EVENT_LINE_BYTES_MAX)];
-            let mut s = String::from_utf8_lossy(cut).into_owned();
-            // A replaced byte takes three.
-            let mut end = s.len().min(EVENT_LINE_BYTES_MAX);
-            while !s.is_char_boundary(end) {
-                end -= 1;
-            }
-            s.truncate(end);
-            self.event.text.push(s);
-        }
-        if own && body.starts_with(b"---[ end trace") {
-            self.done = true;
-        }
-    }
-
-    /// Function, frames, title, signature and facts from the text so far.
-    fn analyse(&mut self, active: &Active) {
-        let text = std::mem::take(&mut self.event.text);
-        let bodies: Vec<&str> = text.iter().map(|t| self.body_of(t)).collect();
-        let header = bodies.first().copied().unwrap_or("");
-        for body in &bodies {
-            facts::read(&mut self.event, body);
-        }
-        let recipe_used = active.rule.recipe;
-        let dump = Dump::read(bodies.iter().copied());
-        let function = recipe::function(recipe_used, &bodies, &dump);
-        self.event.frames = recipe::frames_of(&dump, function.as_deref());
-        let start = active.rule.triggers.iter().filter_map(|t| header.find(t)).min().unwrap_or(0);
-        self.event.title =
-            title::title(active.rule.title, active.title.as_deref(), &header[start..], function.as_deref());
-        let unlocated = title::title(active.rule.title, active.title.as_deref(), &header[start..], None);
-        self.event.signature =
-            signature::signature(self.event.kind, function.as_deref(), &unlocated, &self.event.frames);
-        self.event.function = function;
-        self.event.text = text;
-    }
-
-    fn body_of<'t>(&self, text: &'t str) -> &'t str {
-        if self.bare {
-            return text;
-        }
-        let body = prefix::parse(text.as_bytes()).body;
-        // A prefix is ASCII, so what follows it starts at a character.
-        std::str::from_utf8(body).unwrap_or(text)
-    }
-
-    fn close(mut self, filter: &Prefilter, out: &mut Vec<Signal>) {
-        let active = &filter.rules[self.rule];
-        self.analyse(active);
-        let traced = active.rule.shape == Shape::Trace && active.rule.recipe != Recipe::None;
-        self.event.corrupted |= traced && self.event.function.is_none();
-        if self.repeats > 0 {
-            self.event.details.insert("repeats".into(), self.repeats.to_string());
-        }
-        if !self.muted {
-            out.push(Signal::Closed(self.event));
-        }
-    }
-
-    fn note_line(&mut self, line: Option<u64>) {
-        if self.since_own == 0 && line.is_some() {
-            self.event.last_line = line;
         }
     }
 }
@@ -541,7 +352,6 @@ impl Stream {
         }
     }
 
-    #[cfg(test)]
     pub fn open_count(&self) -> usize {
         self.open.len()
     }
@@ -555,49 +365,15 @@ fn quiet_lines(r: &Report, filter: &Prefilter) -> u32 {
     }
 }
 
-/// What repeated lines must share to be one event.
-fn subject_of(active: &Active, line: &Line<'_>) -> Option<String> {
-    if !matches!(active.kind, Kind::IoError | Kind::FsError) {
-        return None;
-    }
-    let body = String::from_utf8_lossy(&line.body[..line.body.len().min(512)]);
-    facts::device(&body).map(|d| facts::subject(&d).to_owned())
-}
-
-fn victim_pid(body: &[u8]) -> Option<String> {
-    for lead in [&b"Killed process "[..], b"Kill process ", b",pid="] {
-        if let Some(at) = memchr::memmem::find(body, lead) {
-            let digits: Vec<u8> =
-                body[at + lead.len()..].iter().copied().take_while(u8::is_ascii_digit).take(10).collect();
-            return String::from_utf8(digits).ok().filter(|d| !d.is_empty());
-        }
-    }
-    None
-}
-
-/// Lines that must not be lost at the end of a long text.
-fn is_key(body: &[u8]) -> bool {
-    [&b"Kernel panic"[..], b"Killed process", b"oom-kill:", b"---[ end"]
-        .iter()
-        .any(|w| memchr::memmem::find(&body[..body.len().min(96)], w).is_some())
-}
-
 fn is_cpu_line(body: &[u8]) -> bool {
     body.starts_with(b"CPU: ") || body.starts_with(b"Modules linked in:") || body.starts_with(b"RIP: 0010")
 }
 
-/// The machine goes down because somebody asked.
 fn is_shutdown(body: &[u8]) -> bool {
-    [
-        &b"reboot: "[..],
-        b"Restarting system",
-        b"kexec_core: Starting new kernel",
-        b"Power down",
-        b"sysrq: Resetting",
-        b"Starting new kernel",
-    ]
-    .iter()
-    .any(|w| body.starts_with(w))
+    let head = &body[..body.len().min(48)];
+    SHUTDOWN
+        .iter()
+        .any(|w| head.starts_with(w.as_bytes()) || memchr::memmem::find(head, w.as_bytes()).is_some_and(|at| at < 16))
 }
 
 /// A line that only a dump holds.

@@ -4,14 +4,18 @@ use crate::config::RulesConfig;
 use crate::detect::Error;
 use crate::detect::assemble::{Context, Stream};
 use crate::detect::prefilter::{Prefilter, SCAN_BYTES_MAX};
-use crate::detect::prefix;
+use crate::detect::{prefix, rules};
 use crate::model::{Mono, Origin, Record, Signal};
 use std::borrow::Cow;
 
 /// Logs followed at once. Beyond that, the one that was silent longest gives up its open reports.
 const STREAMS_MAX: usize = 256;
+/// Reports open at once in all logs together: 64 × 300 lines × 1 KiB are 19 MiB at the very worst.
+const OPEN_TOTAL_MAX: usize = 64;
 /// A record with line breaks in it counts as this many lines at most.
 const LINES_PER_RECORD_MAX: usize = 64;
+/// Writers that share one line, at most.
+const PARTS_PER_LINE_MAX: usize = 4;
 
 /// Turns records into signals. Memory is bounded by streams × open reports × lines of an event.
 pub struct Detector {
@@ -52,28 +56,59 @@ impl Detector {
             self.streams[n].pass(1, text);
             return;
         }
+        self.apart(record, text, candidate, n, now, out);
+    }
+
+    /// A line that is worth a look. Two writers may have shared it: each part behind a stamp counts for itself,
+    /// unless what stands before was chosen by a program.
+    fn apart(&mut self, record: &Record, text: &[u8], candidate: bool, n: usize, now: Mono, out: &mut Vec<Signal>) {
         let console = record.origin.is_console();
-        let mut line = if record.origin == Origin::Kmsg { prefix::bare(text) } else { prefix::parse(text) };
-        if let Some(caller) = &record.caller {
-            line.caller = Some(caller.as_bytes());
+        let mut rest = text;
+        for _ in 0..PARTS_PER_LINE_MAX {
+            let mut line = if record.origin == Origin::Kmsg { prefix::bare(rest) } else { prefix::parse(rest) };
+            let mut next: &[u8] = &[];
+            let mut this = rest;
+            if console
+                && candidate
+                && let Some(at) = prefix::second_stamp(line.body)
+                && !rules::chosen_by_user(&line.body[..at])
+            {
+                let cut = rest.len() - line.body.len() + at;
+                // A stripped end (`message repeated`) makes the body shorter than the rest of its line.
+                if rest.get(cut..).is_some_and(|r| r.starts_with(b"[")) {
+                    this = &rest[..cut];
+                    next = &rest[cut..];
+                    line = prefix::parse(this);
+                }
+            }
+            if let Some(caller) = &record.caller {
+                line.caller = Some(caller.as_bytes());
+            }
+            line.printk_us = line.printk_us.or(record.stamp.map(|s| s.0));
+            if line.facility.is_some_and(|f| f != 0) {
+                return;
+            }
+            let hit = if candidate { self.filter.header(&line, console) } else { None };
+            let mut cx = Context { filter: &self.filter, number: &mut self.number, now };
+            self.streams[n].feed(record, this, &line, hit, &mut cx, out);
+            self.streams[n].stamp_lines(record.line);
+            if hit.is_some() {
+                self.shed(now, out);
+            }
+            if next.is_empty() {
+                return;
+            }
+            rest = next;
         }
-        line.printk_us = line.printk_us.or(record.stamp.map(|s| s.0));
-        if line.facility.is_some_and(|f| f != 0) {
-            return;
+    }
+
+    /// Keeps the number of open reports bounded: the log that was silent longest gives up first.
+    fn shed(&mut self, now: Mono, out: &mut Vec<Signal>) {
+        while self.streams.iter().map(Stream::open_count).sum::<usize>() > OPEN_TOTAL_MAX
+            && let Some(quietest) = self.streams.iter_mut().rfind(|s| s.open_count() > 0)
+        {
+            quietest.finish(&Context { filter: &self.filter, number: &mut self.number, now }, out);
         }
-        let hit = if candidate { self.filter.header(&line, console) } else { None };
-        let mut cx = Context { filter: &self.filter, number: &mut self.number, now };
-        let stripped;
-        let whole;
-        let record = if text.len() == record.text.len() {
-            record
-        } else {
-            whole = Record { text: text.to_vec(), ..record.clone() };
-            stripped = &whole;
-            stripped
-        };
-        self.streams[n].feed(record, &line, hit, &mut cx, out);
-        self.streams[n].stamp_lines(record.line);
     }
 
     /// Whether nothing is open for any stream, so that a caller may skip lines without literals wholesale with
@@ -178,6 +213,6 @@ mod tests {
             d.feed(&r, Mono(0), &mut out);
         }
         assert!(d.streams.len() <= STREAMS_MAX);
-        assert!(d.streams.iter().all(|s| s.open_count() <= 8));
+        assert!(d.streams.iter().map(Stream::open_count).sum::<usize>() <= OPEN_TOTAL_MAX);
     }
 }

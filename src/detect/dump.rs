@@ -47,6 +47,10 @@ impl Dump {
         for body in bodies {
             let (before, rest) = frames::split_marker(body);
             for part in before.into_iter().chain(std::iter::once(frames::part(rest))) {
+                // Another writer's line between two frames does not end a stack; the title of a section does.
+                if part == Part::Text && !is_section(rest) {
+                    continue;
+                }
                 dump.take(part, &mut now, &mut gap);
             }
         }
@@ -89,6 +93,27 @@ impl Dump {
             self.stacks.push(done);
         }
     }
+}
+
+/// `Freed by task 12:`, `CPU: 1 PID: …`, `NMI backtrace for cpu 2`: what comes is another stack.
+fn is_section(body: &str) -> bool {
+    let t = body.trim();
+    t.ends_with(':')
+        || [
+            "CPU: ",
+            "NMI backtrace",
+            "Sending NMI",
+            "---[ ",
+            "task:",
+            "Allocated",
+            "Freed",
+            "Last potentially",
+            "Uninit was",
+            "hardirqs last",
+            "softirqs last",
+        ]
+        .iter()
+        .any(|w| t.starts_with(w))
 }
 
 fn push(stack: &mut Stack, item: Item) {

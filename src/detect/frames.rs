@@ -190,7 +190,10 @@ fn named(rest: &str) -> Option<&str> {
 pub(crate) fn is_symbol(name: &str) -> bool {
     let rust = name.contains("::");
     let first = name.bytes().next();
+    // An address that no symbol was found for.
+    let address = name.len() >= 8 && name.bytes().all(|c| c.is_ascii_hexdigit());
     !name.is_empty()
+        && !address
         && name.len() <= 256
         && first.is_some_and(|c| c.is_ascii_alphabetic() || c == b'_' || c == b'.' || c == b'$' || rust && c == b'<')
         && name

@@ -17,6 +17,7 @@ mod frames;
 mod prefilter;
 mod prefix;
 mod recipe;
+mod report;
 mod rules;
 mod signature;
 mod skip;

@@ -6,11 +6,12 @@
 use crate::config::RulesConfig;
 use crate::detect::Error;
 use crate::detect::prefix::Line;
-use crate::detect::rules::{self, CHOSEN_BY_USERS, Place, Recipe, Role, Rule, Shape, Title};
+use crate::detect::rules::{self, Place, Recipe, Role, Rule, Shape, Title};
 use crate::model::{Kind, Severity};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::Regex;
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 /// Bytes of a line that are looked at.
 pub(crate) const SCAN_BYTES_MAX: usize = 4096;
@@ -40,8 +41,15 @@ static ADDED: Rule = {
     r
 };
 
+/// Owner of a literal that no rule has.
+const NO_RULE: u16 = u16::MAX;
+
 pub(crate) struct Prefilter {
+    /// The compact form, 160 KiB: what the daemon carries.
     literals: AhoCorasick,
+    /// The fast form, 4 MiB, for files: built when it is first asked for. `None`: it cannot be built.
+    bulk: OnceLock<Option<AhoCorasick>>,
+    words: Vec<Box<[u8]>>,
     /// The rule of each literal.
     owner: Vec<u16>,
     pub rules: Vec<Active>,
@@ -109,14 +117,20 @@ impl Prefilter {
             };
             for literal in own {
                 literals.push(literal);
-                owner.push(u16::try_from(n).unwrap_or(u16::MAX));
+                owner.push(u16::try_from(n).unwrap_or(NO_RULE));
             }
         }
+        // Not headers, but the assembly must see them.
+        for phrase in rules::SHUTDOWN {
+            literals.push(phrase.as_bytes());
+            owner.push(NO_RULE);
+        }
+        let words: Vec<Box<[u8]>> = literals.into_iter().map(Box::from).collect();
         let literals = AhoCorasick::builder()
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(literals)
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(&words)
             .map_err(|e| Error::Literals { source: Box::new(e) })?;
-        Ok(Prefilter { literals, owner, rules: active })
+        Ok(Prefilter { literals, bulk: OnceLock::new(), words, owner, rules: active })
     }
 
     /// Whether any literal stands in the scanned part of the text.
@@ -126,7 +140,8 @@ impl Prefilter {
 
     /// The first literal in a larger piece of text, for callers that skip quiet lines wholesale.
     pub fn find(&self, text: &[u8]) -> Option<usize> {
-        self.literals.find(text).map(|m| m.start())
+        let fast = || AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(&self.words).ok();
+        self.bulk.get_or_init(fast).as_ref().unwrap_or(&self.literals).find(text).map(|m| m.start())
     }
 
     /// The first rule, in the order of the table, that accepts the line.
@@ -134,8 +149,9 @@ impl Prefilter {
         let body = &line.body[..line.body.len().min(SCAN_BYTES_MAX)];
         let mut best: Option<Hit> = None;
         for found in self.literals.find_overlapping_iter(body) {
-            let rule = usize::from(self.owner[found.pattern().as_usize()]);
-            if best.is_some_and(|b| b.rule <= rule) {
+            let owner = self.owner[found.pattern().as_usize()];
+            let rule = usize::from(owner);
+            if owner == NO_RULE || best.is_some_and(|b| b.rule <= rule) {
                 continue;
             }
             if self.accepts(rule, body, found.start(), line, console) {
@@ -155,7 +171,7 @@ impl Prefilter {
         let trusted = (!line.user || rule.program) && (!console || !rule.stamped || line.kernel);
         placed
             && trusted
-            && !CHOSEN_BY_USERS.iter().any(|w| memchr::memmem::find(&body[..at], w.as_bytes()).is_some())
+            && !rules::chosen_by_user(&body[..at])
             && !rule.vetoes.iter().any(|v| memchr::memmem::find(body, v.as_bytes()).is_some())
             && rule.check.is_none_or(|check| check(body, at))
             && active.pattern.as_ref().is_none_or(|p| p.is_match(body))
@@ -173,5 +189,27 @@ fn named<'a>(rules: &'a mut [Active], id: &str) -> Result<&'a mut Active, Error>
                 .map_or_else(String::new, |(_, near)| near.to_owned());
             Err(Error::UnknownRule { id: id.to_owned(), near })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_carries_little() {
+        let filter = Prefilter::new(&RulesConfig::default()).expect("the built-in rules are sound");
+        assert!(filter.literals.memory_usage() < 256 << 10);
+        assert!(filter.bulk.get().is_none());
+        assert_eq!(filter.find(b"all is well\nkernel BUG at x"), Some(12));
+        assert!(filter.is_candidate(b"kernel BUG at x") && !filter.is_candidate(b"all is well"));
+    }
+
+    #[test]
+    fn the_first_rule_of_the_table_takes_the_line() {
+        let filter = Prefilter::new(&RulesConfig::default()).expect("the built-in rules are sound");
+        let line = crate::detect::prefix::parse(b"[1.000000] BUG: KASAN: use-after-free in f+0x1/0x2");
+        let hit = filter.header(&line, true).expect("a header");
+        assert_eq!((filter.rules[hit.rule].id.as_ref(), hit.at), ("kasan", 0));
     }
 }

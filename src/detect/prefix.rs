@@ -343,6 +343,12 @@ fn late_stamp(line: &mut Line<'_>) {
     }
 }
 
+/// Where a second stamp begins in a body: two writers shared a line.
+pub(crate) fn second_stamp(body: &[u8]) -> Option<usize> {
+    let head = &body[..body.len().min(1024)];
+    memchr::memchr_iter(b'[', head).take(32).find(|at| *at > 0 && printk_stamp(&body[*at..]).is_some())
+}
+
 /// `systemd[1]: …`: a program that writes to the kernel log, or a console's own chatter.
 fn is_program_tag(b: &[u8]) -> bool {
     let head = &b[..b.len().min(64)];

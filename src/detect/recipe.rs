@@ -17,11 +17,12 @@ pub(crate) fn function(recipe: Recipe, bodies: &[&str], dump: &Dump) -> Option<S
             .or_else(|| first_useful(dump))
             .or_else(|| counter(dump))
             .or_else(|| plain(warn_site(header))),
-        Recipe::Trace => first_useful(dump).or_else(|| counter(dump)),
+        Recipe::Trace => last_function(bodies).or_else(|| first_useful(dump)).or_else(|| counter(dump)),
+        Recipe::Panic => useful(after(header, " in: ")).or_else(|| first_useful(dump)),
         Recipe::Lock => wanted_lock(bodies).or_else(|| first_useful(dump)),
         Recipe::Stall => stalled(dump).or_else(|| counter(dump)),
         Recipe::Hang => hanging(dump),
-        Recipe::Leak => first_useful(dump),
+        Recipe::Leak => allocated_for(dump).or_else(|| first_useful(dump)),
     };
     found.map(|f| frames::syscall(&f).into_owned())
 }
@@ -66,9 +67,25 @@ fn first_useful(dump: &Dump) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// In a leak whatever has "alloc" in its name did what it was asked for.
+fn allocated_for(dump: &Dump) -> Option<String> {
+    dump.stacks.first()?.names().find(|n| !skip::is_helper(n) && !n.contains("alloc")).map(str::to_owned)
+}
+
+/// `     last function: FUNCTION` below `BUG: workqueue leaked lock or atomic` (kernel/workqueue.c).
+fn last_function(bodies: &[&str]) -> Option<String> {
+    let rest = bodies.iter().take(6).find_map(|b| b.trim().strip_prefix("last function: "))?;
+    let name = rest.split("+0x").next().unwrap_or(rest).trim();
+    plain(frames::is_symbol(name).then_some(name))
+}
+
 /// `… in FUNCTION+0x1/0x2`, `… in FUNCTION / other`.
 fn after_in(header: &str) -> Option<&str> {
-    let at = header.find(" in ")? + 4;
+    after(header, " in ")
+}
+
+fn after<'a>(header: &'a str, word: &str) -> Option<&'a str> {
+    let at = header.find(word)? + word.len();
     let rest = &header[at..];
     let name = match rest.find("+0x") {
         Some(plus) if frames::is_symbol(&rest[..plus]) => &rest[..plus],
@@ -105,12 +122,20 @@ fn wanted_lock(bodies: &[&str]) -> Option<String> {
     let line = bodies[start..].iter().take(5).find(|b| b.contains(" at: "))?;
     let rest = &line[line.find(" at: ")? + 5..];
     let name = rest.rsplit("] ").next().unwrap_or(rest).split("+0x").next()?.split_ascii_whitespace().next()?;
-    useful(frames::is_symbol(name).then_some(name))
+    useful(frames::is_symbol(name).then_some(name)).filter(|n| !skip::is_waiting(n))
 }
 
 /// What the CPU ran below the interrupt: the frame above the first dispatcher.
 fn stalled(dump: &Dump) -> Option<String> {
     let gp_kthread = |s: &Stack| s.names().any(|n| n == "rcu_gp_kthread" || n == "rcu_nocb_gp_kthread");
+    // A lockup prints registers, then the stack of the CPU that noticed it about itself: nothing is below.
+    if let (Some(first), Some(_)) = (dump.stacks.first(), dump.pcs.first())
+        && interrupted(first).is_none()
+        && !gp_kthread(first)
+        && !first.items.iter().any(|i| matches!(i, Item::Pc(_) | Item::IrqStart))
+    {
+        return above_anchor(&first.items);
+    }
     let mut fallback = None;
     for stack in dump.stacks.iter().filter(|s| !gp_kthread(s)) {
         let Some(below) = interrupted(stack) else {
@@ -149,7 +174,8 @@ fn above_anchor(items: &[Item]) -> Option<String> {
     for item in items {
         let (Item::Frame(name) | Item::Pc(name)) = item else { continue };
         if name.starts_with("smp_call_function") && !name.ends_with("interrupt") {
-            return Some(name.clone());
+            // However the other CPUs were called, that they do not answer is one failure.
+            return Some("smp_call_function".into());
         }
         if skip::is_anchor(name) && last.is_some() {
             break;

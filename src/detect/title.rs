@@ -28,6 +28,11 @@ pub(crate) fn normalise(text: &str) -> String {
     for word in text.split_ascii_whitespace().take(24) {
         words.push(normal_word(word));
     }
+    // `…, address: ADDR`, `… at virtual address ADDR`: that there was an address is no news.
+    const TAIL: &[&str] = &["ADDR", "address", "virtual", "for", "at"];
+    while words.last().is_some_and(|w| TAIL.contains(&w.trim_matches([':', ','].as_slice()))) {
+        words.pop();
+    }
     let joined = words.join(" ");
     joined.trim_end_matches([':', ',', '.', '-', ' ', '!', '[', ']']).to_owned()
 }
@@ -56,7 +61,14 @@ fn normal_word(word: &str) -> String {
     // A run of digits inside a word: `CPU#1`, `22s!`, `sda1`.
     let mut out = String::with_capacity(word.len());
     let mut in_number = false;
-    for c in word.chars() {
+    let mut chars = word.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '0' && !in_number && chars.peek() == Some(&'x') {
+            chars.next();
+            while chars.next_if(char::is_ascii_hexdigit).is_some() {}
+            out.push_str("NUM");
+            continue;
+        }
         if c.is_ascii_digit() && (in_number || !out.ends_with(|p: char| p.is_ascii_alphabetic() || p == '_')) {
             if !in_number {
                 out.push_str("NUM");
@@ -84,6 +96,11 @@ mod tests {
         assert_eq!(
             normalise("Kernel panic - not syncing: stack at ffffffff81234567 CPU#12 after 22s!"),
             "Kernel panic - not syncing: stack at ADDR CPU#NUM after NUMs"
+        );
+        assert_eq!(normalise("Attempted to kill init! exitcode=0x0000000b"), "Attempted to kill init! exitcode=NUM");
+        assert_eq!(
+            normalise("BUG: kernel NULL pointer dereference, address: 0000000000000010"),
+            "BUG: kernel NULL pointer dereference"
         );
         assert_eq!(normalise("foo+0x12/0x40 in net/core/dev.c:123"), "foo in net/core/dev.c:LINE");
     }

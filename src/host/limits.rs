@@ -19,6 +19,19 @@ pub struct Limits {
     pub address_bytes: Option<Limit>,
 }
 
+impl From<crate::sys::rlimit::Rlimits> for Limits {
+    fn from(l: crate::sys::rlimit::Rlimits) -> Limits {
+        let limit = |(soft, hard)| Some(Limit { soft, hard });
+        Limits {
+            open_files: limit(l.open_files),
+            processes: limit(l.processes),
+            core_bytes: limit(l.core_bytes),
+            locked_bytes: limit(l.locked_bytes),
+            address_bytes: limit(l.address_bytes),
+        }
+    }
+}
+
 /// `Max open files            1024                 4096                 files`.
 pub fn parse_limits(text: &[u8]) -> Limits {
     let mut l = Limits::default();
@@ -68,6 +81,13 @@ pub fn parse_io(text: &[u8]) -> Io {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_system_call_and_the_file_agree() {
+        let pid = crate::model::Pid(std::process::id() as i32);
+        let asked = Limits::from(crate::sys::rlimit::of(pid).expect("our own"));
+        assert_eq!(asked, parse_limits(&std::fs::read("/proc/self/limits").expect("limits")));
+    }
 
     #[test]
     fn limits_and_io() {

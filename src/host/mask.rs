@@ -100,6 +100,10 @@ const SHAPES: &[(&[u8], usize)] = &[
     (b"AGE-SECRET-KEY-", 20),
 ];
 
+/// Headers whose value is a secret, lower case.
+const SECRET_HEADERS: &[&[u8]] =
+    &[b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token", b"private-token"];
+
 /// What the next token is.
 #[derive(Clone, Copy, PartialEq)]
 enum Next {
@@ -140,6 +144,14 @@ pub fn mask_cmdline(cmdline: &[u8], out: &mut Vec<u8>) {
             state.next = Next::Plain;
         }
     }
+}
+
+/// Where in `"key":"value"` a quoted text is.
+#[derive(Clone, Copy)]
+enum Json {
+    None,
+    Key,
+    Value,
 }
 
 struct Masker {
@@ -249,17 +261,9 @@ impl Masker {
         let stripped = lower.strip_prefix(b"-h").unwrap_or(&lower);
         let word = stripped.trim_ascii().strip_prefix(b"'").or(stripped.strip_prefix(b"\"")).unwrap_or(stripped);
         if let Some(colon) = memchr::memchr(b':', word) {
-            let key = &word[..colon];
-            let header = matches!(
-                key,
-                b"authorization"
-                    | b"proxy-authorization"
-                    | b"cookie"
-                    | b"x-api-key"
-                    | b"x-auth-token"
-                    | b"private-token"
-            );
-            if header {
+            // `--header=X-Api-Key:` names the header behind its own sign.
+            let key = word[..colon].rsplit(|b| *b == b'=').next().unwrap_or_default();
+            if SECRET_HEADERS.contains(&key) {
                 let end = token.len() - (word.len() - colon) + 1;
                 out.extend_from_slice(&token[..end]);
                 if end < token.len() {
@@ -268,6 +272,11 @@ impl Masker {
                 self.next = Next::Header;
                 return;
             }
+            // `password: x`
+            if colon + 1 == word.len() && is_secret_key(key) {
+                self.next = Next::Secret;
+                return out.extend_from_slice(token);
+            }
         }
         if matches!(word, b"bearer" | b"basic") {
             self.next = Next::Secret;
@@ -275,6 +284,7 @@ impl Masker {
         }
         let token = url(token);
         let mut done = 0;
+        let mut json = Json::None;
         for piece in token.split_inclusive(|b| matches!(b, b'&' | b';' | b',' | b'"' | b'\'' | b'{' | b'}')) {
             done += piece.len();
             let (body, end) = match piece.split_last() {
@@ -283,9 +293,28 @@ impl Masker {
                 }
                 _ => (piece, None),
             };
-            let cut = body.iter().position(|b| *b == b'=').filter(|i| {
-                let key = &body[..*i];
-                is_secret_key(key.rsplit(|b| matches!(b, b'?' | b'/')).next().unwrap_or(key))
+            // JSON: `"password":"x"`, cut at its quotes.
+            let quoted = matches!(end, Some(b'"' | b'\''));
+            json = match json {
+                Json::Key if body.trim_ascii() == b":" && quoted => Json::Value,
+                Json::Value if !body.is_empty() => {
+                    out.extend_from_slice(MASK);
+                    out.extend(end);
+                    json = Json::None;
+                    continue;
+                }
+                _ if quoted && is_secret_key(body) => Json::Key,
+                _ => Json::None,
+            };
+            // The first sign whose key is a secret's. A path behind a colon is a place (`secrets:/run`). A key
+            // goes back to the sign before it at most, so this is linear however many signs there are.
+            let cut = (0..body.len()).find(|&i| {
+                let sign = body[i] == b'=' || body[i] == b':' && body.get(i + 1).is_some_and(|b| *b != b'/');
+                if !sign {
+                    return false;
+                }
+                let key = body[..i].rsplit(|b| matches!(b, b'?' | b'/' | b'=' | b':')).next().unwrap_or_default();
+                is_secret_key(key)
             });
             match cut {
                 Some(i) if i + 1 < body.len() => {
@@ -319,26 +348,36 @@ fn user(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// `scheme://user:secret@rest`, and `scheme://secret@rest` where the secret has a known shape.
+/// `scheme://user:secret@rest`, each one in the token, and `scheme://secret@rest` where the secret has a
+/// known shape.
 fn url(token: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    let Some(start) = memchr::memmem::find(token, b"://").map(|i| i + 3) else { return token.into() };
-    let authority = token[start..].split(|b| matches!(b, b'/' | b'?' | b'#')).next().unwrap_or_default();
-    // A password may itself hold an @ or a /: the last @ of the token decides where no / is before it.
-    let Some(at) = memchr::memrchr(b'@', authority).or_else(|| {
-        let rest = &token[start..];
-        memchr::memchr(b'@', rest).filter(|at| memchr::memchr(b':', &rest[..*at]).is_some())
-    }) else {
+    let mut masked = Vec::new();
+    let mut rest = token;
+    while let Some(start) = memchr::memmem::find(rest, b"://").map(|i| i + 3) {
+        let after = &rest[start..];
+        let authority = after.split(|b| matches!(b, b'/' | b'?' | b'#')).next().unwrap_or_default();
+        // A password may itself hold an @ (the last one counts) or a / (then the @ is beyond it).
+        let at = memchr::memrchr(b'@', authority)
+            .or_else(|| memchr::memchr(b'@', after).filter(|at| memchr::memchr(b':', &after[..*at]).is_some()));
+        let Some(at) = at else { break };
+        let info = &after[..at];
+        let keep = match memchr::memchr(b':', info) {
+            Some(colon) => Some(start + colon + 1),
+            None => has_shape(info).then_some(start),
+        };
+        match keep {
+            Some(keep) => {
+                masked.extend_from_slice(&rest[..keep]);
+                masked.extend_from_slice(MASK);
+            }
+            None => masked.extend_from_slice(&rest[..start + at]),
+        }
+        rest = &after[at..];
+    }
+    if masked.is_empty() {
         return token.into();
-    };
-    let info = &token[start..start + at];
-    let secret_from = match memchr::memchr(b':', info) {
-        Some(colon) => start + colon + 1,
-        None if has_shape(info) => start,
-        None => return token.into(),
-    };
-    let mut masked = token[..secret_from].to_vec();
-    masked.extend_from_slice(MASK);
-    masked.extend_from_slice(&token[start + at..]);
+    }
+    masked.extend_from_slice(rest);
     masked.into()
 }
 
@@ -398,8 +437,18 @@ mod tests {
             ("git|clone|https://bob:pw@host/repo", "git clone https://bob:***@host/repo"),
             ("psql|postgres://u:p@ss@h:5432/db", "psql postgres://u:***@h:5432/db"),
             ("psql|postgres://u:p/w@h/db", "psql postgres://u:***@h/db"),
+            ("prog|amqp://u:p@h1,amqp://v:q@h2/x", "prog amqp://u:***@h1,amqp://v:***@h2/x"),
+            ("prog|http://u@h/,http://v:q@h2", "prog http://u@h/,http://v:***@h2"),
             ("ssh|user@host", "ssh user@host"),
             ("prog|AKIAIOSFODNN7EXAMPLE|x", "prog *** x"),
+            ("curl|--header=X-Api-Key:abc|x", "curl --header=X-Api-Key:*** x"),
+            ("curl|-H|X-Api-Key: abc def|x", "curl -H X-Api-Key: *** *** x"),
+            (
+                "curl|-d|{\"user\":\"a\",\"password\":\"x\",\"b\":\"c\"}",
+                "curl -d {\"user\":\"a\",\"password\":\"***\",\"b\":\"c\"}",
+            ),
+            ("prog|-e|password: x|token:abc", "prog -e password: *** token:***"),
+            ("docker|run|-v|/etc/secret:/run/secret", "docker run -v /etc/secret:/run/secret"),
             ("redis-cli|-a|pw|ping", "redis-cli -a *** ping"),
             ("redis-server|--requirepass|pw", "redis-server --requirepass ***"),
             ("sh|-c|mysql -psecret db", "sh -c mysql -p*** db"),

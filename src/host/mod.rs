@@ -1,5 +1,6 @@
 //! Capped, typed reads of /proc, /sys, cgroups and sockets under a [`Root`] that tests can fake.
-//! Parsers take `&[u8]`; only `Root` touches the file system.
+//! Parsers take `&[u8]`; only `Root`, and for the many small files of /proc/PID `sys::procdir`, touch the file
+//! system.
 
 pub mod bytes;
 pub mod cgroup;
@@ -7,10 +8,12 @@ pub mod descriptors;
 pub mod disk_bench;
 pub mod disks;
 pub mod diskstats;
+pub mod inet_diag;
 pub mod limits;
 pub mod mask;
 pub mod mounts;
 pub mod net;
+pub mod proc_net;
 pub mod ps;
 pub mod root;
 pub mod sockets;

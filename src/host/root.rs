@@ -115,6 +115,11 @@ impl Root {
         std::fs::read_link(self.path(absolute))
     }
 
+    /// What stands at a path, symlinks not followed.
+    pub fn metadata(&self, absolute: impl AsRef<Path>) -> io::Result<std::fs::Metadata> {
+        std::fs::symlink_metadata(self.path(absolute))
+    }
+
     fn open(&self, absolute: &Path) -> io::Result<File> {
         let path = self.path(absolute);
         let file = OpenOptions::new()

@@ -70,7 +70,7 @@ pub fn walk(root: &Root, top: &str, tree: &mut Tree) {
             if is_left_out(&path) {
                 continue;
             }
-            let Ok(kind) = std::fs::symlink_metadata(root.path(&path)) else { continue };
+            let Ok(kind) = root.metadata(&path) else { continue };
             if kind.is_dir() {
                 if per_interface && name != "all" && name != "default" {
                     interfaces += 1;

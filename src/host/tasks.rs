@@ -9,7 +9,7 @@
 use crate::host::Root;
 use crate::host::bytes::{lines, number, signed, words};
 use crate::host::stat::{Stat, Status, parse_cgroup, parse_stat, parse_status};
-use crate::sys::procdir::{Name, ProcDir};
+use crate::sys::procdir::{Buf, Name, ProcDir};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -117,7 +117,7 @@ pub struct Scanner {
 /// Buffers that a scanning thread keeps.
 #[derive(Default)]
 pub struct Scratch {
-    buf: Vec<u8>,
+    buf: Buf,
     tids: Vec<u64>,
 }
 
@@ -152,8 +152,9 @@ impl Scanner {
         Ok((pids, more))
     }
 
-    /// Everything about one process. Never fails: what cannot be read is `None` in it.
-    pub fn look(&self, scratch: &mut Scratch, pid: i32) -> Seen {
+    /// Everything about one process. Never fails: what cannot be read is `None` in it. `alive` is called
+    /// before each of its threads.
+    pub fn look(&self, scratch: &mut Scratch, pid: i32, alive: &dyn Fn()) -> Seen {
         let buf = &mut scratch.buf;
         let Ok(dir) = self.proc.open_dir(Name::number(pid.unsigned_abs().into()).as_cstr()) else { return Seen::Gone };
         let status = match dir.read_record(c"status", buf, STATUS_CAP) {
@@ -184,17 +185,18 @@ impl Scanner {
             }
         }
         if process.stat.threads > 1 {
-            self.threads(&dir, scratch, &mut process);
+            self.threads(&dir, scratch, &mut process, alive);
         }
         Seen::Process(Box::new(process))
     }
 
-    fn threads(&self, dir: &ProcDir, scratch: &mut Scratch, process: &mut Process) {
+    fn threads(&self, dir: &ProcDir, scratch: &mut Scratch, process: &mut Process, alive: &dyn Fn()) {
         let Ok(tasks) = dir.open_dir(c"task") else { return };
         let more = tasks.numbers(&mut scratch.tids, THREADS_PER_PROCESS).unwrap_or(false);
         process.threads.reserve_exact(scratch.tids.len().saturating_sub(1));
         for i in 0..scratch.tids.len() {
             let tid = scratch.tids[i];
+            alive();
             if tid == u64::from(process.stat.pid.unsigned_abs()) {
                 continue;
             }
@@ -217,7 +219,7 @@ impl Scanner {
     }
 
     /// Where it waits. `tid`: of a thread, with `dir` its process's `task` directory.
-    fn wait(&self, dir: &ProcDir, state: u8, tid: Option<u64>, buf: &mut Vec<u8>) -> Wait {
+    fn wait(&self, dir: &ProcDir, state: u8, tid: Option<u64>, buf: &mut Buf) -> Wait {
         let mut wait = Wait::default();
         // Running and dead tasks wait for nothing.
         if matches!(state, b'R' | b'Z' | b'X') {
@@ -279,7 +281,7 @@ impl Table {
         let scanner = Scanner::new(root)?;
         let mut scratch = Scratch::default();
         let (pids, _) = scanner.pids()?;
-        let seen: Vec<Seen> = pids.into_iter().map(|pid| scanner.look(&mut scratch, pid)).collect();
+        let seen: Vec<Seen> = pids.into_iter().map(|pid| scanner.look(&mut scratch, pid, &|| ())).collect();
         Ok(Table::assemble(Machine::read(root), seen.into_iter()))
     }
 }
@@ -300,11 +302,11 @@ mod tests {
         is_up.recv().expect("the thread names itself before it runs its body");
         let scanner = Scanner::new(&Root::real()).expect("/proc");
         let me = std::process::id() as i32;
-        let Seen::Process(p) = scanner.look(&mut Scratch::default(), me) else { panic!("we are here") };
+        let Seen::Process(p) = scanner.look(&mut Scratch::default(), me, &|| ()) else { panic!("we are here") };
         assert_eq!((p.stat.pid, p.status.tgid), (me, Some(me)));
         assert!(p.threads.iter().any(|t| *t.stat.comm == b"a) R (b"[..]), "{:?}", p.threads);
         drop(tx);
         let _ = thread.join();
-        assert_eq!(scanner.look(&mut Scratch::default(), i32::MAX), Seen::Gone);
+        assert_eq!(scanner.look(&mut Scratch::default(), i32::MAX, &|| ()), Seen::Gone);
     }
 }

@@ -2,7 +2,7 @@
 //! what is missing, and how to open it.
 
 use crate::archive::{ManifestHead, Problem, Reader};
-use crate::model::{Event, Incident, Trigger};
+use crate::model::{Event, Happening, HistoryLine, Incident, Trigger};
 use crate::report::list::{plain_table, write_table};
 use crate::report::units::{size, took_ms, when};
 use crate::report::{json, safe};
@@ -12,6 +12,8 @@ use std::path::PathBuf;
 
 /// Most lines of the trigger's text on the page; all of them are in incident.json.
 const TEXT_MAX: usize = 80;
+/// Most functions of the trace on the page.
+const FRAMES_MAX: usize = 12;
 /// Most further events, and most missing things, on the page.
 const LIST_MAX: usize = 40;
 
@@ -32,6 +34,8 @@ pub struct Page {
     pub entries: u64,
     /// What is wrong with the file, as far as a look at it shows.
     pub problems: Vec<Problem>,
+    /// What the store's history says of this incident, oldest first; empty outside the store.
+    pub history: Vec<HistoryLine>,
 }
 
 impl Page {
@@ -61,6 +65,7 @@ impl Page {
             foreign: reader.top_dir().is_none(),
             entries: entries as u64,
             problems,
+            history: Vec::new(),
         }
     }
 }
@@ -73,6 +78,10 @@ pub fn show(out: &mut dyn Write, page: &Page, as_json: bool) -> io::Result<()> {
         Some(incident) => what(out, incident)?,
         None if page.foreign => writeln!(out, "an archive that was not made by lastgasp")?,
         None => writeln!(out, "a snapshot whose incident.json cannot be read")?,
+    }
+    for line in page.history.iter().filter(|l| l.what == Happening::Recovered) {
+        let detail = line.detail.as_deref().unwrap_or("answers again");
+        field(out, "recovered", &format!("{}: {detail}", when(line.at)))?;
     }
     file(out, page)?;
     if let Some(incident) = &page.incident {
@@ -130,7 +139,11 @@ fn where_(out: &mut dyn Write, e: &Event) -> io::Result<()> {
     field(out, "tainted", e.tainted.as_deref().unwrap_or_default())?;
     let details: Vec<String> = e.details.iter().map(|(k, v)| format!("{k}={v}")).collect();
     field(out, "details", &details.join(" "))?;
-    field(out, "trace", &e.frames.iter().take(12).map(String::as_str).collect::<Vec<_>>().join(" < "))?;
+    let mut trace: Vec<&str> = e.frames.iter().take(FRAMES_MAX).map(String::as_str).collect();
+    if e.frames.len() > FRAMES_MAX {
+        trace.push("…");
+    }
+    field(out, "trace", &trace.join(" < "))?;
     let mut source = e.origin.to_string();
     if let Some(seq) = e.seq {
         source.push_str(&format!(" record {seq}"));

@@ -11,7 +11,7 @@
 
 use crate::model::{BootId, KernelTime, Losses, Origin, Record, Wall};
 use crate::source::kernel::{Batch, Cursor, boot_id};
-use crate::source::lines::LINE_MAX;
+use crate::source::lines::{LINE_MAX, cleaned};
 use crate::sys::klog;
 use memchr::{memchr, memchr_iter};
 use std::collections::VecDeque;
@@ -71,7 +71,8 @@ impl KlogSource {
     /// Errors: as [`klog::read_all`].
     pub fn read_batch(&mut self, max_records: usize, read_at: Wall, out: &mut Vec<Record>) -> io::Result<Batch> {
         if self.waiting.is_empty() {
-            klog::read_all(&mut self.text, klog::size()?)?;
+            // The text is longer than what the ring holds: each line has its priority and stamp written out.
+            klog::read_all(&mut self.text, klog::size()?.saturating_mul(2))?;
             let text = std::mem::take(&mut self.text);
             self.take_in(&text, read_at);
             self.text = text;
@@ -84,6 +85,7 @@ impl KlogSource {
         let (new, gap) = self.overlap.advance(text);
         self.gaps += u64::from(gap);
         let mut facility = 0;
+        let mut scratch = Vec::new();
         for line in lines(&text[new..]) {
             let (priority, body) = priority(line);
             // A line without one belongs to the record before it.
@@ -97,7 +99,8 @@ impl KlogSource {
                 continue;
             }
             self.last_stamp = stamp.or(self.last_stamp);
-            let mut record = Record::plain(Origin::Klog, self.host.clone(), &body[..body.len().min(LINE_MAX)]);
+            let text = cleaned(&body[..body.len().min(LINE_MAX)], &mut scratch);
+            let mut record = Record::plain(Origin::Klog, self.host.clone(), text);
             record.level = priority.map(|p| (p & 7) as u8);
             record.facility = Some(0);
             record.read_at = Some(read_at);

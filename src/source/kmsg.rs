@@ -13,7 +13,7 @@
 
 use crate::model::{KernelTime, Losses, Origin, Record, Wall};
 use crate::source::kernel::{Batch, Cursor, boot_id};
-use crate::source::lines::LINE_MAX;
+use crate::source::lines::{LINE_MAX, cleaned};
 use crate::sys::kmsg::{Kmsg, KmsgRead};
 use memchr::memchr;
 use std::borrow::Cow;
@@ -130,6 +130,7 @@ struct Intake {
     overrun: u64,
     unparsable: u64,
     foreign: u64,
+    scratch: Vec<u8>,
 }
 
 impl KmsgSource {
@@ -145,7 +146,7 @@ impl KmsgSource {
         let resume = resume.filter(|c| c.boot_id == boot_id);
         let (seq, stamp) = resume.map_or((None, None), |c| (c.seq, c.stamp));
         let at = Cursor { boot_id, seq, stamp };
-        let intake = Intake { host, at, skip_to: seq, overrun: 0, unparsable: 0, foreign: 0 };
+        let intake = Intake { host, at, skip_to: seq, overrun: 0, unparsable: 0, foreign: 0, scratch: Vec::new() };
         Ok(KmsgSource { kmsg, old: Old::Marked(mark), buffer: Vec::new(), intake })
     }
 
@@ -253,7 +254,7 @@ impl Intake {
                 read_at: Some(read_at),
                 old: false,
                 truncated: line.len() > LINE_MAX,
-                text: line[..line.len().min(LINE_MAX)].to_vec(),
+                text: cleaned(&line[..line.len().min(LINE_MAX)], &mut self.scratch).to_vec(),
             });
         }
     }
@@ -267,7 +268,7 @@ mod tests {
 
     fn intake(seq: Option<u64>) -> Intake {
         let at = Cursor { boot_id: BootId("b".into()), seq, stamp: None };
-        Intake { host: "h".into(), at, skip_to: seq, overrun: 0, unparsable: 0, foreign: 0 }
+        Intake { host: "h".into(), at, skip_to: seq, overrun: 0, unparsable: 0, foreign: 0, scratch: Vec::new() }
     }
 
     #[test]
@@ -293,6 +294,9 @@ mod tests {
     fn holes_are_counted_foreign_records_dropped_and_lines_split() {
         let mut intake = intake(None);
         let mut out = Vec::new();
+        // A task may be named like a terminal command.
+        intake.accept(b"6,9,1,-;\\x1b[2Jcleared\n", Wall(5), &mut out);
+        assert_eq!(out.pop().expect("a record").text, b"cleared");
         for raw in
             [&b"6,10,1,-;one\n"[..], b"4,13,2,-;\\x0atwo\\x0athree\n", b"14,14,3,-;user\n", b"junk", b"6,15,4,-;four\n"]
         {

@@ -10,6 +10,7 @@ pub mod kmsg;
 pub mod lines;
 pub mod replay;
 pub mod role;
+mod state_file;
 
 pub use console::{ConsoleState, Consoles};
 pub use kernel::{Batch, Cursor, KernelLog};

@@ -9,16 +9,16 @@
 use crate::config::ConsoleConfig;
 use crate::model::{HistoryLine, Losses, Mono, Origin, Record};
 use crate::source::kernel::Cursor;
-use crate::source::{ConsoleState, Consoles, Error, Notice, history};
+use crate::source::state_file::{State, load, store};
+use crate::source::{Consoles, Error, Notice, history};
 use crate::sys::clock;
 use crate::sys::ipc::{Channel, PACKET_MAX, Received};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,9 +30,6 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 const STOP_WITHIN: Duration = Duration::from_secs(1);
 /// Records read before they are sent; some 100 KiB.
 const STEP_RECORDS: usize = 1024;
-/// The state of 1024 files is about 300 KiB.
-const STATE_MAX: u64 = 4 << 20;
-
 /// What the parent says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum TailOrder {
@@ -57,13 +54,6 @@ pub enum TailMessage {
     Notice(String),
     /// Since the last time.
     Losses(Losses),
-}
-
-/// The state file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
-    cursor: Option<Cursor>,
-    consoles: ConsoleState,
 }
 
 /// Whether to go on.
@@ -347,65 +337,10 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Errors are the notice to give.
-fn load(path: &Path) -> Result<State, Notice> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        // The first start.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
-        Err(e) => return Err(lost(path, &e.to_string())),
-    };
-    let mut bytes = Vec::new();
-    file.take(STATE_MAX + 1).read_to_end(&mut bytes).map_err(|e| lost(path, &e.to_string()))?;
-    if bytes.len() as u64 > STATE_MAX {
-        return Err(lost(path, "too large"));
-    }
-    serde_json::from_slice(&bytes).map_err(|e| lost(path, &e.to_string()))
-}
-
-fn lost(path: &Path, why: &str) -> Notice {
-    format!("read {}: {why}; starting afresh: consoles are followed from their end", path.display())
-}
-
-/// Replaces the file so that a crash leaves the old or the new one, never half of it.
-fn store(path: &Path, state: &State) -> io::Result<()> {
-    let bytes = serde_json::to_vec(state).map_err(io::Error::other)?;
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    // One left by a crash, with whatever mode, must not be written through.
-    match std::fs::remove_file(&temporary) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(&bytes)?;
-    file.sync_data()?;
-    std::fs::rename(&temporary, path)?;
-    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(dir)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn the_state_survives_and_a_bad_one_is_said() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join("state");
-        assert_eq!(load(&path), Ok(State::default()));
-        let state = State {
-            cursor: Some(Cursor { boot_id: crate::model::BootId("b".into()), seq: Some(7), stamp: None }),
-            consoles: ConsoleState { files: Vec::new(), at_us: 5 },
-        };
-        store(&path, &state).expect("writable");
-        store(&path, &state).expect("writable again");
-        assert_eq!(load(&path), Ok(state));
-        std::fs::write(&path, "{\"cursor\":").expect("write");
-        assert!(load(&path).expect_err("cut short").contains("starting afresh"));
-    }
 
     proptest! {
         #[test]

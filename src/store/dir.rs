@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Most names that are looked at; a directory with more is no store.
-const NAMES_MAX: usize = 100_000;
+pub(crate) const NAMES_MAX: usize = 100_000;
 
 impl Store {
     /// Everything of ours in the directory, newest first. Opens no snapshot.

@@ -4,6 +4,8 @@ use crate::model::{Incident, IncidentId, Kind, Wall};
 
 pub(crate) const SUFFIX: &str = ".tar.zst";
 pub(crate) const PARTIAL: &str = ".tar.zst.partial";
+/// A partial between its creation and its lock.
+pub(crate) const NEWBORN: &str = ".tar.zst.partial.new";
 pub(crate) const UNREADABLE: &str = ".unreadable";
 pub(crate) const PIN: &str = ".pin";
 /// Longest host in a name, in bytes.

@@ -2,16 +2,17 @@
 
 use crate::config::StoreConfig;
 use crate::store::{Error, Limits, Result, Store, reserve};
-use nix::sys::statfs::statfs;
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 use nix::sys::statvfs::statvfs;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// linux/magic.h
-const TMPFS_MAGIC: i64 = 0x0102_1994;
-const RAMFS_MAGIC: i64 = 0x8584_58f6;
+/// linux/magic.h; nix knows the one of tmpfs only.
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+/// Followed by a process id.
+pub(crate) const WRITE_TEST: &str = ".write-test-";
 /// A store must be able to take at least this much, once its reserve is given up.
 const PROBE_BYTES: usize = 64 * 1024;
 
@@ -45,11 +46,7 @@ pub fn candidates(config: &StoreConfig, only: Option<&Path>) -> Vec<PathBuf> {
     if dirs.is_empty() {
         dirs.extend(default_dir());
     }
-    if let Some(dir) = fallback_dir() {
-        if !dirs.contains(&dir) {
-            dirs.push(dir);
-        }
-    }
+    dirs.extend(fallback_dir().filter(|d| !config.dirs.contains(d)));
     dirs
 }
 
@@ -163,8 +160,7 @@ impl Store {
         if !meta.is_dir() {
             return Err(io_error("open store")(io::Error::from_raw_os_error(libc::ENOTDIR)));
         }
-        let kind = statfs(dir).map(|s| s.filesystem_type().0 as i64).unwrap_or(0);
-        let memory_backed = kind == TMPFS_MAGIC || kind == RAMFS_MAGIC;
+        let memory_backed = statfs(dir).is_ok_and(|s| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&s.filesystem_type()));
         let mut notices = Vec::new();
         if memory_backed {
             notices.push(format!("{} is in memory (tmpfs): its snapshots are lost at a reboot", dir.display()));
@@ -204,7 +200,7 @@ fn free_bytes(dir: &Path) -> Option<u64> {
 
 /// Writes some blocks for real: a quota, a read-only remount and a failing disk show only then.
 fn write_test(dir: &Path) -> io::Result<()> {
-    let path = dir.join(format!(".write-test-{}", std::process::id()));
+    let path = dir.join(format!("{WRITE_TEST}{}", std::process::id()));
     // Left by a process of the same id that died in between.
     let _ = std::fs::remove_file(&path);
     let mut options = OpenOptions::new();

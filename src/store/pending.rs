@@ -6,16 +6,14 @@
 
 use crate::archive::SyncData;
 use crate::model::Incident;
-use crate::store::name::{PARTIAL, SUFFIX, stem};
+use crate::store::name::{NEWBORN, PARTIAL, SUFFIX, UNREADABLE, stem};
 use crate::store::{Error, Result, Store, reserve};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use std::fs::{File, OpenOptions};
+use std::cell::Cell;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-/// Extension of a partial between its creation and its lock.
-const NEW: &str = ".new";
 
 /// A snapshot in the making. Dropped without `publish`, its partial stays for `salvage_partials`.
 #[derive(Debug)]
@@ -33,37 +31,66 @@ pub struct Pending {
 pub struct PendingFile {
     dir: PathBuf,
     file: File,
+    /// Whether the partial's name is on the disk.
+    named: Cell<bool>,
 }
 
 impl Store {
-    /// Starts a snapshot. Errors: the name is taken, or the directory cannot be written to.
+    /// Starts a snapshot. The partial of a dead attempt at the same incident is set aside under a name of
+    /// its own. Errors: the name is taken, or the directory cannot be written to.
     pub fn begin(&self, incident: &Incident) -> Result<Pending> {
         let stem = stem(incident);
         let path = self.dir.join(format!("{stem}{PARTIAL}"));
         let taken = self.dir.join(format!("{stem}{SUFFIX}"));
+        let failed = |cause| Error::Io { operation: "start snapshot", path: path.clone(), cause };
         if std::fs::symlink_metadata(&taken).is_ok() {
             let cause = io::Error::from_raw_os_error(libc::EEXIST);
             return Err(Error::Io { operation: "start snapshot", path: taken, cause });
         }
-        let mut made = create_locked(&path);
+        self.set_aside(&stem, &path).map_err(failed)?;
+        let mut made = create_locked(&self.dir, &stem, &path);
         if is_full(&made) && reserve::give_up(&self.dir) {
-            made = create_locked(&path);
+            made = create_locked(&self.dir, &stem, &path);
         }
-        let file = made.map_err(|cause| Error::Io { operation: "start snapshot", path: path.clone(), cause })?;
+        let file = made.map_err(failed)?;
         Ok(Pending { dir: self.dir.clone(), stem, path, file })
+    }
+
+    /// A worker died over this incident: its partial gets the letter a, b, … behind its id, so that the
+    /// whole snapshot has the name that is told. It is evidence of an earlier moment, and is salvaged like
+    /// any other. `EEXIST`: it is being written, or salvaged.
+    fn set_aside(&self, stem: &str, partial: &Path) -> io::Result<()> {
+        let dead = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(partial) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let taken = || io::Error::from_raw_os_error(libc::EEXIST);
+        dead.try_lock().map_err(|_| taken())?;
+        for letter in 'a'..='z' {
+            let name = |suffix: &str| self.dir.join(format!("{stem}{letter}{suffix}"));
+            // One stem, one snapshot, whatever its suffix.
+            if [SUFFIX, PARTIAL, UNREADABLE].iter().all(|s| std::fs::symlink_metadata(name(s)).is_err()) {
+                return rename_new(partial, &name(PARTIAL));
+            }
+        }
+        Err(taken())
     }
 }
 
 /// Creates and locks under another name first: a partial without a lock would pass for a dead one.
-fn create_locked(path: &Path) -> io::Result<File> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(NEW);
-    let new = PathBuf::from(new);
+fn create_locked(dir: &Path, stem: &str, path: &Path) -> io::Result<File> {
+    let new = dir.join(format!("{stem}{NEWBORN}"));
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
     let file = options.open(&new)?;
-    let done = file.try_lock().map_err(io::Error::from).and_then(|()| rename_new(&new, path));
-    if let Err(e) = done {
+    // A file system without locks (some FUSE) still takes the snapshot; its partials are then never
+    // taken for dead, because whoever asks gets the same error.
+    let locked = match file.try_lock() {
+        Err(e @ TryLockError::WouldBlock) => Err(e.into()),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    };
+    if let Err(e) = locked.and_then(|()| rename_new(&new, path)) {
         let _ = std::fs::remove_file(&new);
         return Err(e);
     }
@@ -97,7 +124,7 @@ impl Pending {
     /// The file to hand to [`crate::archive::Writer::create`]. Shares the lock.
     pub fn file(&self) -> Result<PendingFile> {
         let file = self.file.try_clone().map_err(|cause| self.error("open", cause))?;
-        Ok(PendingFile { dir: self.dir.clone(), file })
+        Ok(PendingFile { dir: self.dir.clone(), file, named: Cell::new(false) })
     }
 
     /// The one directory that all entries lie in.
@@ -150,10 +177,20 @@ impl Write for PendingFile {
 }
 
 impl SyncData for PendingFile {
-    /// With delayed allocation a full disk may show only here.
+    /// With delayed allocation a full disk may show only here. The first time the directory is synced
+    /// as well: content without a name is lost with the power too. Not in `begin`, so that the capture
+    /// of what is perishable does not wait for a disk.
     fn sync_data(&self) -> io::Result<()> {
-        let done = self.file.sync_data();
-        if is_full(&done) && reserve::give_up(&self.dir) { self.file.sync_data() } else { done }
+        let mut done = self.file.sync_data();
+        if is_full(&done) && reserve::give_up(&self.dir) {
+            done = self.file.sync_data();
+        }
+        done?;
+        if !self.named.get() {
+            sync_dir(&self.dir)?;
+            self.named.set(true);
+        }
+        Ok(())
     }
 
     fn sync_all(&self) -> io::Result<()> {

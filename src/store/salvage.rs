@@ -2,16 +2,24 @@
 //! says that nothing in it could be read. Nothing is removed before its successor is on the disk.
 
 use crate::archive::{self, Reader, Salvaged};
-use crate::store::name::{PARTIAL, SUFFIX, UNREADABLE};
+use crate::model::Wall;
+use crate::store::dir::{NAMES_MAX, take_apart};
+use crate::store::name::{NEWBORN, PARTIAL, SUFFIX, UNREADABLE};
+use crate::store::open::WRITE_TEST;
 use crate::store::pending::{rename_new, sync_dir};
-use crate::store::{Error, Result, Store, dir::take_apart};
+use crate::store::{Error, Result, Store};
+use crate::sys::clock;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Said in the manifest of what is salvaged.
 const NOTE: &str = "the capture was interrupted before it was finished (lastgasp was killed, or the machine went down)";
+
+/// Litter is surely nobody's after this time: it lives for milliseconds.
+const LITTER_AGE: Duration = Duration::from_secs(600);
 
 /// What became of one partial.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +45,7 @@ pub struct PartialResult {
 impl Store {
     /// Deals with every partial whose writer is gone. Those being written (locked) are left alone.
     pub fn salvage_partials(&self) -> Result<Vec<PartialResult>> {
+        self.sweep();
         let mut results = Vec::new();
         for stored in self.list()?.into_iter().filter(|s| s.partial) {
             match self.salvage_one(&stored.path) {
@@ -49,6 +58,24 @@ impl Store {
             }
         }
         Ok(results)
+    }
+
+    /// Removes what a process leaves that dies within `begin` or the write test: empty or all zeros.
+    fn sweep(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
+        let now = clock::wall();
+        for entry in entries.flatten().take(NAMES_MAX) {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let Ok(meta) = entry.metadata() else { continue };
+            let newborn = name.ends_with(NEWBORN) && meta.len() == 0;
+            let test = name.starts_with(WRITE_TEST);
+            let age = now.since(Wall(meta.mtime().saturating_mul(1_000_000)));
+            if (newborn || test) && meta.is_file() && age > LITTER_AGE {
+                // Cannot be removed: it is there next time.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// `None`: somebody is writing it, or dealt with it meanwhile.
@@ -116,6 +143,6 @@ impl Store {
 /// Whether the file is a snapshot to its last byte.
 fn complete(path: &Path) -> bool {
     /// Far above any snapshot of ours.
-    const UNPACKED_MAX: u64 = 16 << 30;
+    const UNPACKED_MAX: u64 = 64 << 30;
     Reader::open(path).is_ok_and(|r| r.cut().is_none() && r.verify(UNPACKED_MAX).ok)
 }

@@ -15,6 +15,7 @@ pub mod procdir;
 pub mod process;
 pub mod random;
 pub mod ring_read;
+pub mod rlimit;
 pub mod rtnetlink;
 pub mod sock_diag;
 pub mod statfs;

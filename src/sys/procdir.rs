@@ -9,8 +9,35 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Bytes asked for in one getdents64 call; about 1,300 entries of /proc.
-const DENTS_BYTES: usize = 32 * 1024;
+/// Bytes asked for in one getdents64 call: 340 entries. Most fd directories fit in one.
+const DENTS_BYTES: usize = 8 * 1024;
+
+/// A buffer for many small reads. It keeps its length, so that not every read has to clear it first: for
+/// a 64 KiB environment that costs as much as the read.
+#[derive(Debug, Default)]
+pub struct Buf {
+    store: Vec<u8>,
+    used: usize,
+}
+
+impl Buf {
+    /// Forgets what was read and has room for `cap` bytes.
+    fn room(&mut self, cap: usize) -> &mut [u8] {
+        self.used = 0;
+        if self.store.len() < cap {
+            self.store.resize(cap, 0);
+        }
+        &mut self.store[..cap]
+    }
+}
+
+/// What the last read brought.
+impl std::ops::Deref for Buf {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.store[..self.used]
+    }
+}
 
 /// An open directory.
 #[derive(Debug)]
@@ -98,15 +125,15 @@ impl ProcDir {
     ///
     /// Such files answer a read with all they have, as far as it fits, so a short read is the end and
     /// the usual second call that returns 0 is saved: a quarter of the cost of a small file.
-    pub fn read_record(&self, name: &CStr, buf: &mut Vec<u8>, cap: usize) -> io::Result<bool> {
-        let fd = self.open_flags(name, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW)?;
-        buf.resize(cap, 0);
+    pub fn read_record(&self, name: &CStr, buf: &mut Buf, cap: usize) -> io::Result<bool> {
+        let fd = self.open_flags(name, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW);
+        let room = buf.room(cap);
+        let fd = fd?;
         let mut filled = 0;
         while filled < cap {
-            let room = &mut buf[filled..];
             // A read of /proc/PID/cmdline is answered page by page: ask again after a whole number of
             // pages only.
-            match nix::unistd::read(fd.as_fd(), room) {
+            match nix::unistd::read(fd.as_fd(), &mut room[filled..]) {
                 Ok(0) => break,
                 Ok(n) => {
                     filled += n;
@@ -115,33 +142,22 @@ impl ProcDir {
                     }
                 }
                 Err(nix::Error::EINTR) => {}
-                Err(e) => {
-                    buf.clear();
-                    return Err(e.into());
-                }
+                Err(e) => return Err(e.into()),
             }
         }
-        buf.truncate(filled);
+        buf.used = filled;
         Ok(filled == cap)
     }
 
     /// Replaces `buf` with where a symlink points. Longer than `cap`: cut.
-    pub fn read_link(&self, name: &CStr, buf: &mut Vec<u8>, cap: usize) -> io::Result<()> {
-        buf.resize(cap, 0);
-        // SAFETY: `name` is a valid C string; the kernel writes at most `buf.len()` bytes into `buf`,
+    pub fn read_link(&self, name: &CStr, buf: &mut Buf, cap: usize) -> io::Result<()> {
+        let room = buf.room(cap);
+        // SAFETY: `name` is a valid C string; the kernel writes at most `room.len()` bytes into `room`,
         // which is that long and initialised.
-        let n = unsafe { libc::readlinkat(self.0.as_raw_fd(), name.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) };
-        match usize::try_from(n) {
-            Ok(n) => {
-                buf.truncate(n);
-                Ok(())
-            }
-            Err(_) => {
-                let e = io::Error::last_os_error();
-                buf.clear();
-                Err(e)
-            }
-        }
+        let n = unsafe { libc::readlinkat(self.0.as_raw_fd(), name.as_ptr(), room.as_mut_ptr().cast(), room.len()) };
+        // -1 does not convert; errno is still that of the call.
+        buf.used = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+        Ok(())
     }
 
     /// The permission bits of a link itself, never of what it points to. For /proc/PID/fd/N they tell
@@ -219,12 +235,12 @@ mod tests {
         assert!(pids.contains(&me));
         assert!(proc.numbers(&mut pids, 1).expect("list"));
         let dir = proc.open_dir(Name::number(me).as_cstr()).expect("our directory");
-        let mut buf = Vec::new();
+        let mut buf = Buf::default();
         assert!(!dir.read_record(c"stat", &mut buf, 4096).expect("stat"));
         assert!(buf.starts_with(format!("{me} (").as_bytes()));
         assert!(dir.read_record(c"stat", &mut buf, 4).expect("stat"));
         dir.read_link(c"exe", &mut buf, 4096).expect("exe");
-        assert_eq!(buf, std::env::current_exe().expect("exe").as_os_str().as_bytes());
+        assert_eq!(*buf, *std::env::current_exe().expect("exe").as_os_str().as_bytes());
     }
 
     #[test]

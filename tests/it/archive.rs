@@ -57,6 +57,18 @@ fn what_is_written_reads_back() {
     assert_eq!((report.readable, report.expected), (10, Some(10)));
 }
 
+/// Written by the first version of the format; it must be readable for ever.
+#[test]
+fn a_snapshot_of_format_1_is_read() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/archive");
+    let r = Reader::open(dir.join(format!("{TOP}.tar.zst"))).expect("open");
+    assert!(r.verify(CAP).ok, "{:?}", r.verify(CAP).problems);
+    let m = r.manifest().expect("manifest").expect("is there");
+    assert_eq!((m.format, m.incident.id.0.as_str(), m.collectors.len(), m.entries.len()), (1, "ab12cd34", 2, 9));
+    assert_eq!(r.incident().expect("incident").title, "hung task in nfs_wait_bit_killable");
+    assert_eq!(r.read("proc/meminfo", CAP).expect("read").len(), 700);
+}
+
 #[test]
 fn gnu_tar_unpacks_it() {
     if !tools(&["tar", "zstd"]) {
@@ -117,6 +129,10 @@ fn a_cut_anywhere_costs_only_the_frame_it_hits() {
                 let want: Vec<&str> =
                     all.iter().filter(|e| (e.frame as usize) < whole).map(|e| e.path.as_str()).collect();
                 assert!(got.len() >= want.len() && want.iter().zip(&got).all(|(a, b)| a == b), "cut at {cut}: {got:?}");
+                // The costly half of the judgement at every frame's edge and now and then between.
+                if cut % 32 != 0 && ends.iter().all(|e| e.abs_diff(cut) > 1) {
+                    continue;
+                }
                 for (path, content) in contents() {
                     if got.contains(&path) {
                         assert_eq!(r.read(&path, CAP).expect("read"), content);

@@ -1,5 +1,6 @@
 //! Collectors of files, network, disks, logs and helpers: on made-up roots, and for real on this machine.
 
+use lastgasp::capture::context::Shared;
 use lastgasp::capture::sink::{Delivery, Item};
 use lastgasp::capture::{CollectError, Context, Sink, Source, Spec, files, registry};
 use lastgasp::config::Config;
@@ -63,17 +64,17 @@ fn incident() -> Incident {
 }
 
 fn run_with(spec: &Spec, root: Root, config: Config) -> Run {
-    run_about(spec, root, config, incident())
+    run_about(spec, root, config, incident(), Arc::default())
 }
 
-fn run_about(spec: &Spec, root: Root, config: Config, about: Incident) -> Run {
+fn run_about(spec: &Spec, root: Root, config: Config, about: Incident, shared: Arc<Shared>) -> Run {
     let ctx = Context {
         root,
         config: Arc::new(config),
         incident: Arc::new(about),
         deadline: Deadline::after(clock::mono(), Duration::from_secs(60)),
         cancelled: Arc::default(),
-        shared: Arc::default(),
+        shared,
     };
     let (to, from) = std::sync::mpsc::sync_channel(16);
     // The archive writer's place: takes deliveries while the collector runs.
@@ -351,6 +352,18 @@ fn the_benchmark_measures_or_says_why_not() {
         Ok(()) => assert!(got.text("lastgasp/disk_benchmark.txt").contains("MB/s sequential")),
         Err(other) => panic!("{other:?}"),
     }
+    let shared = Shared::default();
+    let all = lastgasp::host::disks::names(&Root::real()).unwrap_or_default();
+    shared.suspect_disks.lock().expect("nobody panicked").extend(all);
+    let got = run_about(spec("disk_benchmark"), Root::real(), Config::default(), incident(), Arc::new(shared));
+    match &got.result {
+        Err(CollectError::Skipped(why)) => eprintln!("SKIPPED: {why}"),
+        other => {
+            assert!(matches!(other, Err(CollectError::Failed { .. })), "{other:?}");
+            let text = got.text("lastgasp/disk_benchmark.txt");
+            assert!(text.lines().all(|l| l.contains("the incident names this disk")), "{text}");
+        }
+    }
     let mut off = Config::default();
     off.capture.disk_benchmark = false;
     let got = run_with(spec("disk_benchmark"), Root::real(), off);
@@ -402,7 +415,7 @@ fn logs_are_tailed_once_each_whoever_named_them() {
         text: Vec::new(),
     };
     about.trigger = Trigger::Event(Box::new(trigger));
-    let got = run_about(spec("logs"), Root::at(dir.path()), config, about);
+    let got = run_about(spec("logs"), Root::at(dir.path()), config, about, Arc::default());
     assert!(got.result.is_ok(), "{:?}", got.result);
     let mut names: Vec<&str> = got.items.iter().map(|i| i.path.as_str()).collect();
     names.sort_unstable();
@@ -522,13 +535,160 @@ fn helpers_that_are_not_there_are_skipped_with_a_reason() {
     }
 }
 
-#[test]
-fn every_declaration_is_complete() {
-    let mut names = std::collections::BTreeSet::new();
-    for s in registry::ALL {
-        assert!(names.insert(s.name), "{} twice", s.name);
-        assert!(s.name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit()), "{}", s.name);
-        assert!(!s.doc.is_empty() && !s.doc.ends_with('.') && s.cap_bytes > 0 && s.limit_ms > 0, "{}", s.name);
+/// Why a test that needs root and its tools does not run; printed, because silence would read as success.
+fn lacks(device: &str, tools: &[&str]) -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("not root".into());
     }
-    assert!(registry::ALL.windows(2).all(|w| w[0].tier <= w[1].tier), "tiers are not in order");
+    if let Err(e) = std::fs::OpenOptions::new().read(true).write(true).open(device) {
+        return Some(format!("{device}: {e}"));
+    }
+    tools.iter().find(|t| lastgasp::sys::exec::find(t).is_none()).map(|t| format!("{t} is not installed"))
+}
+
+/// A FUSE file system whose server never answers: the real hang, in a mount namespace of its own.
+#[test]
+fn a_file_system_that_hangs_is_named_and_the_rest_is_asked() {
+    const INNER: &str = "LASTGASP_TEST_IN_NAMESPACE";
+    if std::env::var_os(INNER).is_none() {
+        if let Some(why) = lacks("/dev/fuse", &["unshare"]) {
+            eprintln!("SKIPPED: a hanging file system was not tried: {why}");
+            return;
+        }
+        let me = std::env::current_exe().expect("the test itself");
+        let out = std::process::Command::new("unshare")
+            .args(["--mount", "--propagation", "private"])
+            .arg(me)
+            .args([
+                "--exact",
+                "collectors_host::a_file_system_that_hangs_is_named_and_the_rest_is_asked",
+                "--nocapture",
+            ])
+            .env(INNER, "1")
+            .output()
+            .expect("unshare starts");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{}{said}", String::from_utf8_lossy(&out.stdout));
+        eprint!("{}", said.lines().filter(|l| l.starts_with("hung: ")).map(|l| format!("{l}\n")).collect::<String>());
+        return;
+    }
+    use nix::mount::{MsFlags, mount};
+    use std::os::fd::AsRawFd;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").expect("/dev/fuse");
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+    mount(Some("deaf"), dir.path(), Some("fuse"), MsFlags::empty(), Some(options.as_str())).expect("mount");
+    let began = clock::mono();
+    let got = run("mounts_df");
+    let took = clock::mono().since(began);
+    a_disk_that_hangs_is_given_up(dir.path());
+    // Closing the server's end fails the request: the thread left behind returns, and the directory can go.
+    drop(server);
+    let _ = nix::mount::umount2(dir.path(), nix::mount::MntFlags::MNT_DETACH);
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    let at = dir.path().to_string_lossy();
+    let hung = got.missing.iter().find(|m| m.what == at).unwrap_or_else(|| panic!("{:?}", got.missing));
+    eprintln!("hung: {hung:?} after {took:?}");
+    assert!(hung.why.contains("no answer in 30") && hung.why.contains("fuse"), "{hung:?}");
+    let df = words(&got.text("sos_commands/filesys/df_-al_-x_autofs"));
+    let row = |m: &str| df.iter().find(|w| w.last().is_some_and(|l| l == m)).expect("a row").clone();
+    assert_eq!(row(&at)[1..4], ["-", "-", "-"]);
+    assert!(row("/")[1].parse::<u64>().is_ok(), "the others were asked: {df:?}");
+    assert!(got.text("lastgasp/mounts.json").contains("not_answering"));
+}
+
+/// A made-up disk whose node lies on the file system that never answers.
+fn a_disk_that_hangs_is_given_up(deaf: &Path) {
+    use nix::mount::{MsFlags, mount};
+    for over in ["/sys/block", "/dev"] {
+        mount(Some("tmpfs"), over, Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("a tmpfs in the namespace");
+    }
+    std::fs::create_dir_all("/sys/block/hung0").expect("mkdir");
+    std::os::unix::fs::symlink("../nowhere", "/sys/block/hung0/device").expect("symlink");
+    std::os::unix::fs::symlink(deaf.join("disk"), "/dev/hung0").expect("symlink");
+    let began = clock::mono();
+    let got = run("disk_benchmark");
+    let took = clock::mono().since(began);
+    assert!(matches!(got.result, Err(CollectError::Failed { .. })), "{:?}", got.result);
+    let text = got.text("lastgasp/disk_benchmark.txt");
+    assert!(text.starts_with("hung0: gave up, a read did not return: no answer in 20"), "{text}");
+    assert!(text.contains("held in "), "{text}");
+    eprintln!("hung: {} after {took:?}", text.trim());
+}
+
+/// The benchmark on a real block device, beside `hdparm -t` where that is installed.
+#[test]
+fn a_loop_device_is_measured() {
+    use lastgasp::host::disk_bench::{Plan, Tally, measure};
+    if let Some(why) = lacks("/dev/loop-control", &["losetup"]) {
+        eprintln!("SKIPPED: no block device was measured: {why}");
+        return;
+    }
+    struct Loop(String);
+    impl Drop for Loop {
+        fn drop(&mut self) {
+            tool(&["losetup", "-d", &self.0]);
+        }
+    }
+    let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a file");
+    std::fs::write(file.path(), vec![5; 64 << 20]).expect("write");
+    let path = file.path().to_str().expect("UTF-8").to_owned();
+    let device = tool(&["losetup", "--find", "--show", "--direct-io=on", "--read-only", &path]).unwrap_or_default();
+    if !device.starts_with("/dev/loop") {
+        eprintln!("SKIPPED: losetup attached nothing");
+        return;
+    }
+    let device = Loop(device.trim().to_owned());
+    let mut tally = Tally::default();
+    measure(Path::new(&device.0), &Plan::default(), &mut |s| {
+        tally.add(s);
+        true
+    });
+    assert_eq!(tally.failed, None);
+    let f = tally.figures();
+    assert_eq!(tally.size_bytes, Some(64 << 20));
+    assert!(f.sequential_bytes_per_s.is_some_and(|r| r > 0.0) && f.random.is_some_and(|r| r.reads > 0), "{f:?}");
+    eprintln!("{}: {}", device.0, f.text());
+    if let Some(theirs) = tool(&["hdparm", "-t", "--direct", &device.0]) {
+        eprintln!("hdparm: {}", theirs.trim());
+    }
+}
+
+mod any_bytes {
+    use lastgasp::capture::{files, mangle};
+    use lastgasp::host::{diskstats, mounts, sysctl};
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever a table holds, reading it ends and does not panic.
+        #[test]
+        fn tables_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
+            let (mounts, _) = mounts::parse(&bytes);
+            let rows: Vec<_> = mounts.iter().map(|mount| mounts::Row { mount, space: None }).collect();
+            let _ = (mounts::mount_text(&mounts), mounts::df_blocks(&rows), mounts::df_inodes(&rows));
+            let _ = diskstats::parse(&bytes);
+            let mut out = Vec::new();
+            sysctl::lines("/proc/sys/kernel/x", &bytes, &mut out);
+        }
+
+        /// The same with the separators that the parsers look for.
+        #[test]
+        fn tables_with_their_own_separators_are_survived(text in "[0-9:/ \\\\a,.\n-]{0,400}") {
+            let _ = mounts::parse(text.as_bytes());
+            let _ = diskstats::parse(text.as_bytes());
+        }
+
+        #[test]
+        fn patterns_end(pattern in "[a*?\\[\\]!-]{0,24}", name in "[ab.\\[-]{0,24}") {
+            let _ = files::matches(pattern.as_bytes(), name.as_bytes());
+            prop_assert!(files::matches(b"*", name.as_bytes()) || name.starts_with('.'));
+        }
+
+        /// An entry name is one component and leads nowhere else.
+        #[test]
+        fn names_stay_where_they_are(text in any::<String>()) {
+            let name = mangle::plain(&text);
+            prop_assert!(!name.is_empty() && !name.contains('/') && name != ".." && name != "." && name.len() <= 255);
+        }
+    }
 }

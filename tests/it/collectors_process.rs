@@ -293,7 +293,8 @@ fn the_counters_of_memory_are_there() {
     }
 }
 
-/// Not a test: prints what one capture costs. `cargo test --release --test it -- --ignored --nocapture figures`
+/// Not a test: prints what one capture costs, and leaves its entries in `$FIGURES_DIR` where that is set.
+/// `cargo test --release --test it -- --ignored --nocapture figures`
 #[test]
 #[ignore = "a measurement, to be run by hand in a release build"]
 fn figures() {
@@ -308,8 +309,21 @@ fn figures() {
             [&kernel_log::SPEC, &tasks::SPEC, &sockets::SPEC, &processes::SPEC, &descriptors::SPEC, &cgroups::SPEC]
         {
             let (wall_from, cpu_from) = (clock::mono(), cpu());
-            let d = good(spec, &ctx);
+            let d = drive(spec, &ctx);
             let (wall, used) = (clock::mono().since(wall_from), cpu() - cpu_from);
+            if let Err(e) = &d.ended {
+                println!("{round} {:12} {e}", spec.name);
+            }
+            for m in d.missing.iter().filter(|_| round == 0) {
+                println!("  missing {}: {}", m.what, m.why);
+            }
+            if let Some(dir) = std::env::var_os("FIGURES_DIR").filter(|_| round == 0) {
+                for item in d.items.values() {
+                    let path = std::path::Path::new(&dir).join(&item.path);
+                    std::fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
+                    std::fs::write(path, &item.bytes).expect("write");
+                }
+            }
             let bytes: usize = d.items.values().map(|i| i.bytes.len()).sum();
             println!(
                 "{round} {:12} wall {wall:>10.2?} cpu {used:>10.2?} {bytes:>9} bytes {} missing",

@@ -1,9 +1,12 @@
 //! One file per folder of `src/`. Needs no root, no network and no services.
 
 mod archive;
+mod capture;
 mod collectors_host;
 mod collectors_process;
 mod config;
+mod detect;
+mod drill;
 mod host;
 mod keeping;
 mod layering;

@@ -158,6 +158,21 @@ fn a_partial_with_nothing_whole_is_kept_under_a_name_that_says_so() {
 }
 
 #[test]
+fn a_dead_partial_gives_its_name_to_the_next_attempt_and_is_salvaged_beside_it() {
+    let (_dir, store) = temp();
+    drop(write(&store, "ab12cd34", T, false));
+    drop(write(&store, "ab12cd34", T, false));
+    let path = write(&store, "ab12cd34", T, true).publish().expect("publish");
+    assert!(Reader::open(&path).expect("open").verify(CAP).ok);
+    let results = store.salvage_partials().expect("salvage");
+    assert!(results.iter().all(|r| matches!(r.fate, PartialFate::Salvaged { .. })), "{results:?}");
+    let mut ids: Vec<String> = store.list().expect("list").into_iter().map(|s| s.id.0).collect();
+    ids.sort();
+    assert_eq!(ids, ["ab12cd34", "ab12cd34a", "ab12cd34b"]);
+    assert_eq!(store.find(Some("ab12cd34")).expect("find").path, path);
+}
+
+#[test]
 fn a_salvage_that_was_itself_interrupted_is_taken_up_again() {
     let (_dir, store) = temp();
     let half = write(&store, "half0000", T, false);
@@ -238,7 +253,7 @@ fn a_place_that_cannot_be_written_to_is_passed_over_with_its_reason() {
 #[test]
 fn a_read_only_directory_is_refused_for_writing_and_good_for_reading() {
     if nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: root may write to a directory of mode 0500; tests/root covers read-only mounts");
+        eprintln!("skipped: root may write to a directory of mode 0500; see a_disk_that_went_read_only…");
         return;
     }
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -275,4 +290,141 @@ fn the_writer_of_a_partial_may_die_at_any_moment_of_a_capture() {
     assert!(store.salvage_partials().expect("salvage").is_empty(), "the writer's copy still holds the lock");
     drop(file);
     assert_eq!(store.salvage_partials().expect("salvage").len(), 1);
+}
+
+/// The process that `a_killed_capture_is_salvaged_by_the_next_start` kills: writes half a snapshot and waits.
+#[test]
+#[ignore = "a part of a_killed_capture_is_salvaged_by_the_next_start"]
+fn half_a_capture() {
+    let Some(dir) = std::env::var_os("LASTGASP_TEST_STORE") else { return };
+    let pending = write(&Store::open(dir).expect("open"), "kill0000", T, false);
+    println!("ready {}", pending.path().display());
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).expect("read");
+}
+
+#[test]
+fn a_killed_capture_is_salvaged_by_the_next_start() {
+    use std::io::BufRead;
+    use std::process::{Command, Stdio};
+    let (_dir, store) = temp();
+    let mut child = Command::new(std::env::current_exe().expect("our own path"))
+        .args(["--ignored", "--exact", "store::half_a_capture", "--nocapture"])
+        .env("LASTGASP_TEST_STORE", store.dir())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let out = std::io::BufReader::new(child.stdout.take().expect("piped"));
+    let said = out.lines().map(|l| l.expect("utf-8")).find(|l| l.contains("ready "));
+    assert!(said.is_some(), "it ended early");
+    assert!(store.salvage_partials().expect("salvage").is_empty(), "it is being written");
+    child.kill().expect("SIGKILL");
+    child.wait().expect("reaped");
+    let results = store.salvage_partials().expect("salvage");
+    let [PartialFate::Salvaged { path, what }] = &results.iter().map(|r| r.fate.clone()).collect::<Vec<_>>()[..] else {
+        panic!("{results:?}")
+    };
+    assert!(Reader::open(path).expect("open").verify(CAP).ok);
+    // What was synced or flushed is there: the entries after the last flush were not out yet.
+    assert!(what.entries as usize >= 1 + contents().len() - 1, "{what:?}");
+}
+
+/// Runs `test` with a tmpfs of `bytes` at `dir`, in a mount namespace of its thread alone.
+fn on_small_disk(bytes: usize, test: impl FnOnce(&Path) + Send) {
+    use nix::mount::{MsFlags, mount};
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can mount a small disk");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            if let Err(e) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS) {
+                eprintln!("skipped: no mount namespace here: {e}");
+                return;
+            }
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
+            let size = format!("size={bytes},mode=0700");
+            mount(Some("small"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some(size.as_str())).expect("mount");
+            test(dir.path());
+        });
+    });
+}
+
+/// Fills the disk to the last page.
+fn fill(dir: &Path, name: &str) {
+    use std::io::Write;
+    let mut f = std::fs::File::create(dir.join(name)).expect("create");
+    while f.write(&[1u8; 4096]).is_ok_and(|n| n > 0) {}
+}
+
+#[test]
+fn a_full_disk_costs_the_reserve_and_not_the_snapshot() {
+    on_small_disk(4 << 20, |dir| {
+        let store = Store::open(dir).expect("open");
+        // In memory there is no reserve of its own making: one by hand.
+        std::fs::write(dir.join("reserve"), vec![1u8; 1 << 20]).expect("write");
+        fill(dir, "junk");
+        let incident = keeping::incident("full0000", T);
+        let pending = store.begin(&incident).expect("begin");
+        let mut w = Writer::create(pending.file().expect("file"), pending.top_dir()).expect("writer");
+        write_entries(&mut w, &incident).expect("the reserve makes room");
+        w.finish(keeping::head(incident.clone())).expect("finish");
+        let path = pending.publish().expect("publish");
+        assert!(Reader::open(&path).expect("open").verify(CAP).ok);
+        assert!(!dir.join("reserve").exists());
+        // Once more, with nothing left to give up: an error, and what was written is salvaged later.
+        fill(dir, "more");
+        let e = Store::open(dir).expect_err("full").to_string();
+        assert!(e.contains("No space left"), "{e}");
+        let incident = keeping::incident("full0001", T);
+        let pending = store.begin(&incident).expect("a name costs no page");
+        let mut w = Writer::create(pending.file().expect("file"), pending.top_dir()).expect("writer");
+        assert!(write_entries(&mut w, &incident).expect_err("full").is_no_space());
+        drop((w, pending));
+        assert!(matches!(store.salvage_partials().expect("salvage")[0].fate, PartialFate::Unreadable { .. }));
+        // An open store finds space again by giving up a reserve.
+        std::fs::remove_file(dir.join("more")).expect("remove");
+        std::fs::write(dir.join("reserve"), vec![1u8; 1 << 17]).expect("write");
+        fill(dir, "more");
+        let store = Store::open(dir).expect("open");
+        assert!(store.notices().iter().any(|n| n.contains("reserve was given up")), "{:?}", store.notices());
+    });
+}
+
+#[test]
+fn a_disk_that_went_read_only_is_passed_over_and_still_read() {
+    use nix::mount::{MsFlags, mount};
+    on_small_disk(4 << 20, |dir| {
+        let store = Store::open(dir).expect("open");
+        let path = publish(&store, "ab12cd34", T);
+        let none = None::<&str>;
+        mount(none, dir, none, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, none).expect("remount");
+        let error = store::open_first(&StoreConfig::default(), Some(dir)).expect_err("read-only").to_string();
+        assert!(error.contains("Read-only file system") && error.contains("remount it writable"), "{error}");
+        assert!(store.begin(&keeping::incident("ef56gh78", T)).is_err());
+        assert_eq!(Store::view(dir).expect("view").find(None).expect("find").path, path);
+        let elsewhere = tempfile::tempdir().expect("a temporary directory");
+        let dirs = vec![dir.to_owned(), elsewhere.path().to_owned()];
+        let (store, notices) = store::open_first(&StoreConfig { dirs, ..StoreConfig::default() }, None).expect("next");
+        assert_eq!(store.dir(), elsewhere.path());
+        assert!(notices[0].contains("Read-only file system"), "{notices:?}");
+    });
+}
+
+#[test]
+fn litter_of_dead_processes_is_swept_but_only_when_it_is_old() {
+    let (_dir, store) = temp();
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let newborn = "web-01-20261123T005500Z-oops-aaaaaaaa.tar.zst.partial.new";
+    for (name, is_old) in [(newborn, true), (".write-test-1", true), (".write-test-2", false), ("notes.new", true)] {
+        let f = std::fs::File::create(store.dir().join(name)).expect("create");
+        if is_old {
+            f.set_modified(old).expect("touch");
+        }
+    }
+    assert!(store.salvage_partials().expect("salvage").is_empty());
+    assert_eq!(names(store.dir()), [".write-test-2", "notes.new", "reserve"]);
 }

@@ -7,7 +7,7 @@ use crate::host::{disks, mounts};
 
 pub const SPEC: Spec = Spec {
     name: "block_devices",
-    doc: "Disks with queue settings, requests in flight, states, error and timeout counts; lsblk",
+    doc: "Disks with queue settings, requests in flight, states, error and timeout counts; lsblk.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 8 << 20,
@@ -76,6 +76,8 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
         }
         let (root, asked) = (ctx.root.clone(), name.clone());
         match guard.call(FILE_LIMIT.min(ctx.left()), move || disks::read(&root, &asked)) {
+            // Loop and RAM devices that nobody uses, and drives without a medium.
+            Ok(disk) if disk.size_bytes == Some(0) && disk.state.is_none() => {}
             Ok(disk) => all.push(disk),
             Err(why) => {
                 // A disk whose driver hangs is the last one to be benchmarked.

@@ -36,7 +36,7 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let paths = Arc::new(paths);
     let root = ctx.root.clone();
     let swept =
-        GUARD.sweep(Arc::clone(&paths), ctx.deadline, || (), move |(), path| cgroup::read(&root, version, path));
+        GUARD.sweep(Arc::clone(&paths), ctx.deadline, || (), move |(), path, _| cgroup::read(&root, version, path));
     for s in &swept.stuck {
         let why = format!("did not answer in 500 ms; the reader hangs at {}", s.place);
         sink.missing(format!("/sys/fs/cgroup{}", paths[s.index]), why);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "commands",
-    doc: "Output of the commands that the config names",
+    doc: "Output of the commands that the config names.",
     tier: Tier::T2,
     source: Source::Run(run),
     cap_bytes: 64 << 20,

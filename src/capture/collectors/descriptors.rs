@@ -63,8 +63,9 @@ fn scan(ctx: &Context, sink: &mut Sink, table: &Table) -> Result<Vec<Open>, Coll
     let scanner = Scanner::new(&ctx.root).map_err(CollectError::failed("open /proc"))?;
     let user_space = table.processes.iter().filter(|p| !p.stat.is_kernel_thread());
     let pids: Arc<Vec<i32>> = Arc::new(user_space.map(|p| p.stat.pid).collect());
-    let swept =
-        PER_PROCESS.sweep(Arc::clone(&pids), ctx.deadline, Scratch::default, move |s, pid| scanner.look(s, *pid));
+    let swept = PER_PROCESS.sweep(Arc::clone(&pids), ctx.deadline, Scratch::default, move |s, pid, beat| {
+        scanner.look(s, *pid, &|| beat.tick())
+    });
     let (mut opened, mut denied) = (Vec::new(), 0);
     for seen in swept.results.into_iter().flatten() {
         match seen {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "disk_benchmark",
-    doc: "Sequential and random read speed of each physical disk, a second each, past the page cache",
+    doc: "Sequential and random read speed of each physical disk, a second each, past the page cache.",
     tier: Tier::T2,
     source: Source::Run(run),
     cap_bytes: 1 << 20,

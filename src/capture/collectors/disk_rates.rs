@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "disk_rates",
-    doc: "Reads and writes per second, waiting times and load of each disk; disks with stuck requests",
+    doc: "Reads and writes per second, waiting times and load of each disk; disks with stuck requests.",
     tier: Tier::T2,
     source: Source::Run(run),
     cap_bytes: 1 << 20,

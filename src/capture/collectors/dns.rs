@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "dns",
-    doc: "Addresses, errors and times of the names that the config asks to resolve",
+    doc: "Addresses, errors and times of the names that the config asks to resolve.",
     tier: Tier::T2,
     source: Source::Run(run),
     cap_bytes: 1 << 20,

@@ -56,7 +56,7 @@ const FILES: &[FileSpec] = &[
 
 pub const SPEC: Spec = Spec {
     name: "etc",
-    doc: "System configuration: names, file systems, limits, kernel parameters, boot, time, dump settings",
+    doc: "System configuration: names, file systems, limits, kernel parameters, boot, time, dump settings.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 4 << 20,
@@ -106,7 +106,7 @@ fn is_backup(path: &str) -> bool {
 /// Replaces the value after words that name a secret (`password x`, `key = x`, `secret: x`), keeping the
 /// word itself: that a secret is set is part of the configuration, its value is not.
 fn mask_keys(text: &[u8]) -> Vec<u8> {
-    const WORDS: &[&str] = &["password", "passwd", "passphrase", "secret", "authkey", "api_key", "token"];
+    const WORDS: &[&str] = &["password", "passwd", "passphrase", "secret", "authkey", "api_key", "token", "crypto pw"];
     let mut out = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|b| *b == b'\n') {
         let lower = line.to_ascii_lowercase();

@@ -4,12 +4,11 @@ use crate::capture::guarded::Guard;
 use crate::capture::helper::{self, Helper};
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::sys::capability::Capability;
-use crate::sys::exec;
 use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "firewall",
-    doc: "nftables and iptables rules with packet counters",
+    doc: "Rules of nftables and iptables with packet counters.",
     tier: Tier::T2,
     source: Source::Run(run),
     cap_bytes: 8 << 20,
@@ -27,7 +26,7 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     }
     let mut guard = Guard::new(2);
     let mut any = false;
-    if exec::find("nft").is_some() {
+    if helper::need("nft", &mut guard).is_ok() {
         any = true;
         call(&["nft", "list", "ruleset"], "sos_commands/firewall_tables/nft_list_ruleset", ctx, &mut guard, sink)?;
     }
@@ -38,7 +37,7 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
         ("ip6tables", "/proc/net/ip6_tables_names", "ip6tables-save", "ip6tables_-vnxL"),
     ] {
         let loaded = ctx.root.read(tables, 4_096).is_ok_and(|t| !t.bytes.is_empty());
-        if !loaded || exec::find(save).is_none() {
+        if !loaded || helper::need(save, &mut guard).is_err() {
             continue;
         }
         any = true;

@@ -7,7 +7,7 @@ use crate::sys::clock;
 
 pub const SPEC: Spec = Spec {
     name: "identity",
-    doc: "Kernel version, host name, uptime and load, date, loaded modules",
+    doc: "Kernel version, host name, uptime and load, date, loaded modules.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 1 << 20,

@@ -3,12 +3,12 @@
 use crate::capture::guarded::Guard;
 use crate::capture::helper::{self, Helper};
 use crate::capture::mangle::mangle;
-use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier, subject};
+use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier, files, subject};
 use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "journal",
-    doc: "The systemd journal of the last minutes, and that of the failing unit",
+    doc: "The systemd journal of the last minutes, and that of the failing unit.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 12 << 20,
@@ -26,11 +26,20 @@ const LINES_IF_LONG: u32 = 4_000;
 const UNIT_LINES: u32 = 2_000;
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
-    if !["/run/log/journal", "/var/log/journal"].iter().any(|d| ctx.root.path(d).is_dir()) {
-        return Err(CollectError::Skipped("this machine keeps no journal".into()));
-    }
-    helper::find("journalctl")?;
     let mut guard = Guard::new(2);
+    let root = ctx.root.clone();
+    // /var may be on the disk that hangs.
+    let kept = guard.call(files::FILE_LIMIT, move || {
+        ["/run/log/journal", "/var/log/journal"].iter().any(|d| root.path(d).is_dir())
+    });
+    match kept {
+        Ok(true) => {}
+        Ok(false) => return Err(CollectError::Skipped("this machine keeps no journal".into())),
+        Err(why) => {
+            return Err(CollectError::failed("look for /var/log/journal")(std::io::Error::other(why.to_string())));
+        }
+    }
+    helper::need("journalctl", &mut guard)?;
     if let Some(unit) = subject::unit(ctx) {
         let entry = format!("sos_commands/logs/{}", mangle(&format!("journalctl --no-pager -u {unit}")));
         call(&entry, &["-u", &unit], UNIT_LINES, ctx, &mut guard, sink)?;

@@ -24,6 +24,16 @@ pub const SPEC: Spec = Spec {
 const RING_CAP: usize = 20 << 20;
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
+    collect(ctx, sink, "sos_commands/kernel/dmesg", Some("lastgasp/kmsg.txt"))
+}
+
+/// Puts the ring into the entry `dmesg`, and as it is into the entry `raw`.
+pub(crate) fn collect(
+    ctx: &Context,
+    sink: &mut Sink,
+    dmesg_entry: &str,
+    raw_entry: Option<&str>,
+) -> Result<(), CollectError> {
     if !ctx.root.is_real() {
         return Err(CollectError::Skipped("the log ring belongs to the machine, not to a directory".into()));
     }
@@ -33,14 +43,16 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
                 sink.missing("kernel log records", format!("overwritten {} times while they were read", ring.overruns));
             }
             let text = dmesg(&ring.records);
-            sink.put_cut("sos_commands/kernel/dmesg", text, ring.truncated)?;
-            sink.put_cut("lastgasp/kmsg.txt", ring.records, ring.truncated)?;
+            sink.put_cut(dmesg_entry, text, ring.truncated)?;
+            if let Some(raw) = raw_entry {
+                sink.put_cut(raw, ring.records, ring.truncated)?;
+            }
             Ok(())
         }
         Err(kmsg) => match ring_read::klog(RING_CAP) {
             Ok(raw) => {
-                sink.missing("lastgasp/kmsg.txt", format!("/dev/kmsg: {kmsg}; read through syslog(2) instead"));
-                sink.put("sos_commands/kernel/dmesg", without_levels(&raw))?;
+                sink.missing("levels and facilities", format!("/dev/kmsg: {kmsg}; read through syslog(2) instead"));
+                sink.put(dmesg_entry, without_levels(&raw))?;
                 Ok(())
             }
             Err(klog) => {

@@ -9,7 +9,7 @@ use std::io;
 
 pub const SPEC: Spec = Spec {
     name: "logs",
-    doc: "The last megabyte of system logs, configured logs, console logs and the failing service's log",
+    doc: "The last megabyte of system logs, configured logs, console logs and the failing service's log.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 32 << 20,

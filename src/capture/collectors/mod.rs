@@ -1,15 +1,9 @@
 //! One file per collector (or per family that shares one reading of the machine), each with a const `Spec`.
 
-pub mod cgroups;
-pub mod descriptors;
-pub mod kernel_log;
-pub mod memory;
-pub mod processes;
-pub(crate) mod socket_text;
-pub mod sockets;
-pub(crate) mod suspects;
 pub mod block_devices;
+pub mod cgroups;
 pub mod commands;
+pub mod descriptors;
 pub mod disk_benchmark;
 pub mod disk_rates;
 pub mod dns;
@@ -17,10 +11,17 @@ pub mod etc;
 pub mod firewall;
 pub mod identity;
 pub mod journal;
+pub mod kernel_log;
+pub mod kernel_log_late;
 pub mod logs;
+pub mod memory;
 pub mod mounts;
 pub mod network;
 pub mod proc_system;
+pub mod processes;
+pub(crate) mod socket_text;
+pub mod sockets;
+pub(crate) mod suspects;
 pub mod sys_figures;
 pub mod sysctl;
 pub mod systemd;

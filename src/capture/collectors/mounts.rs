@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "mounts_df",
-    doc: "Mounts, free space and inodes of each file system, and which file systems do not answer",
+    doc: "Mounts, free space and inodes of each file system, and which file systems do not answer.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 8 << 20,

@@ -1,8 +1,9 @@
 //! The network as the kernel has it now: links, addresses, routes, rules and neighbours, over netlink.
 
 use crate::capture::guarded::Guard;
+use crate::capture::mangle::mangle;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
-use crate::host::net::{self, Address, Link, Neighbour, Route, Rule, names};
+use crate::host::net::{self, Address, Hardware, Link, Neighbour, Route, Rule, hardware, names};
 use crate::model::Deadline;
 use crate::sys::clock;
 use crate::sys::rtnetlink::{self, Table};
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "network",
-    doc: "Links with state and counters, addresses, routes of all tables, rules, neighbours",
+    doc: "Links with state and counters, addresses, routes of all tables, rules, neighbours.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 12 << 20,
@@ -26,6 +27,10 @@ const TABLE_LIMIT: Duration = Duration::from_millis(1_500);
 /// Most entries kept of one table: a router with a full BGP table has a million routes.
 const ENTRIES_MAX: usize = 20_000;
 
+/// Longest wait for one card, and the most cards.
+const CARD_LIMIT: Duration = Duration::from_millis(300);
+const CARDS_MAX: usize = 64;
+
 /// All tables, for programs.
 #[derive(Debug, Default, Serialize)]
 struct Network {
@@ -34,6 +39,7 @@ struct Network {
     routes: Option<Vec<Route>>,
     rules: Option<Vec<Rule>>,
     neighbours: Option<Vec<Neighbour>>,
+    hardware: Vec<Hardware>,
 }
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
@@ -48,6 +54,8 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
         routes: table(Table::Routes, Route::parse, ctx, &mut guard, sink),
         rules: table(Table::Rules, Rule::parse, ctx, &mut guard, sink),
         neighbours: table(Table::Neighbours, Neighbour::parse, ctx, &mut guard, sink),
+        // Only behind a link dump that came back: see there.
+        hardware: links.as_deref().map(|l| cards(l, ctx, &mut guard, sink)).unwrap_or_default(),
         links,
     };
     put(&all, sink)
@@ -93,6 +101,20 @@ fn table<T: Send + 'static>(
     }
 }
 
+/// The interfaces that have a device, at most [`CARDS_MAX`].
+fn cards(links: &[Link], ctx: &Context, guard: &mut Guard, sink: &mut Sink) -> Vec<Hardware> {
+    let mut out = Vec::new();
+    // Those of a kind (bridge, VLAN, veth) are made of software.
+    for link in links.iter().filter(|l| l.kind.is_none() && !l.name.contains('/')).take(CARDS_MAX) {
+        let (root, name) = (ctx.root.clone(), link.name.clone());
+        match guard.call(CARD_LIMIT.min(ctx.left()), move || hardware::read(&root, &name)) {
+            Ok(card) => out.extend(card),
+            Err(why) => sink.missing(format!("/sys/class/net/{}", link.name), why.to_string()),
+        }
+    }
+    out
+}
+
 fn put(all: &Network, sink: &mut Sink) -> Result<(), CollectError> {
     let links = all.links.as_deref().unwrap_or_default();
     let by_index = net::names_of(links);
@@ -132,6 +154,11 @@ fn put(all: &Network, sink: &mut Sink) -> Result<(), CollectError> {
         let mut text = String::new();
         neighbours.iter().for_each(|n| n.line(&by_index, &mut text));
         sink.put("sos_commands/networking/ip_neigh_show", text)?;
+    }
+    for card in &all.hardware {
+        let name = mangle(&card.name);
+        sink.put(format!("sos_commands/networking/ethtool_{name}"), card.ethtool())?;
+        sink.put(format!("sos_commands/networking/ethtool_-i_{name}"), card.ethtool_i())?;
     }
     let json = serde_json::to_vec(all).map_err(|e| CollectError::failed("encode lastgasp/network.json")(e.into()))?;
     sink.put("lastgasp/network.json", json)?;

@@ -3,18 +3,15 @@
 use crate::capture::{FileSpec, Sensitivity, Source, Spec, Tier};
 
 /// Nothing here takes a lock that a dead device may hold (mountstats asks NFS and is left out; so is
-/// kallsyms, which is large and the same for every host of a kernel). mdstat may block: read last.
+/// kallsyms, which is large and the same for every host of a kernel). mdstat may block: read last. What
+/// changes by the second (stat, loadavg, diskstats, …) was copied earlier, by `memory`.
 const FILES: &[FileSpec] = &[
     FileSpec::new("/proc/cmdline").required(),
     FileSpec::new("/proc/version").required(),
     FileSpec::new("/proc/cpuinfo").required(),
-    FileSpec::new("/proc/uptime").required(),
-    FileSpec::new("/proc/loadavg").required(),
     FileSpec::new("/proc/modules"),
     FileSpec::new("/proc/filesystems"),
     FileSpec::new("/proc/partitions"),
-    FileSpec::new("/proc/diskstats"),
-    FileSpec::new("/proc/swaps"),
     FileSpec::new("/proc/devices"),
     FileSpec::new("/proc/misc"),
     FileSpec::new("/proc/iomem"),
@@ -25,7 +22,6 @@ const FILES: &[FileSpec] = &[
     FileSpec::new("/proc/consoles"),
     FileSpec::new("/proc/dma"),
     FileSpec::new("/proc/fb"),
-    FileSpec::new("/proc/locks"),
     FileSpec::new("/proc/mounts"),
     FileSpec::new("/proc/self/mountinfo"),
     FileSpec::new("/proc/net/dev"),
@@ -53,7 +49,7 @@ const FILES: &[FileSpec] = &[
 
 pub const SPEC: Spec = Spec {
     name: "proc_system",
-    doc: "What the kernel says about the machine: boot line, CPUs, modules, partitions, network counters",
+    doc: "What the kernel says about the machine: boot line, CPUs, modules, partitions, network counters.",
     tier: Tier::T1,
     source: Source::Files(FILES),
     cap_bytes: 8 << 20,

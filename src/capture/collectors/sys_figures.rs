@@ -65,7 +65,7 @@ const FILES: &[FileSpec] = &[
 
 pub const SPEC: Spec = Spec {
     name: "sys_figures",
-    doc: "Oops and warning counts, crash kernel, watchdogs, memory errors, temperatures, clock source, NUMA",
+    doc: "Oops and warning counts, crash kernel, watchdogs, memory errors, temperatures, clock source, NUMA.",
     tier: Tier::T1,
     source: Source::Files(FILES),
     cap_bytes: 2 << 20,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "systemd",
-    doc: "States of all units, failed units, and status and properties of the unit that failed",
+    doc: "States of all units, failed units, and status and properties of the unit that failed.",
     tier: Tier::T2,
     source: Source::Run(run),
     cap_bytes: 12 << 20,
@@ -25,8 +25,8 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     if !ctx.root.path("/run/systemd/system").is_dir() {
         return Err(CollectError::Skipped("systemd does not run this machine".into()));
     }
-    helper::find("systemctl")?;
     let mut guard = Guard::new(2);
+    helper::need("systemctl", &mut guard)?;
     if let Some(unit) = subject::unit(ctx) {
         // `status` reads the command lines of the unit's processes, which a hung one may block: properties first.
         call(&["systemctl", "show", &unit], ctx, &mut guard, sink)?;

@@ -48,8 +48,10 @@ pub(crate) fn scan(ctx: &Context, sink: &mut Sink) -> Result<Arc<Table>, Collect
     let (pids, more) = scanner.pids().map_err(CollectError::failed("list /proc"))?;
     let pids = Arc::new(pids);
     let looker = Arc::clone(&scanner);
-    let swept = guard::PER_PROCESS
-        .sweep(Arc::clone(&pids), ctx.deadline, Scratch::default, move |scratch, pid| looker.look(scratch, *pid));
+    let swept =
+        guard::PER_PROCESS.sweep(Arc::clone(&pids), ctx.deadline, Scratch::default, move |scratch, pid, beat| {
+            looker.look(scratch, *pid, &|| beat.tick())
+        });
     let mut table = Table::assemble(Machine::read(&ctx.root), swept.results.into_iter().flatten());
     table.skipped = swept.skipped;
     table.stuck = swept.stuck.into_iter().map(|s| (pids[s.index], s.place)).collect();

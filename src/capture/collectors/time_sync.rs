@@ -6,7 +6,7 @@ use serde::Serialize;
 
 pub const SPEC: Spec = Spec {
     name: "time_sync",
-    doc: "Clock source, synchronisation, offset and error bounds: whether stamps of two hosts can be compared",
+    doc: "Clock source, synchronisation, offset and error bounds: whether stamps of two hosts can be compared.",
     tier: Tier::T1,
     source: Source::Run(run),
     cap_bytes: 64 << 10,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "urls",
-    doc: "Pages that the config names, fetched over http",
+    doc: "Pages that the config names, fetched over http.",
     tier: Tier::T2,
     source: Source::Run(run),
     cap_bytes: 32 << 20,

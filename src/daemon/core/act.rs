@@ -128,9 +128,14 @@ impl Core {
                     }
                 }
             }
-            News::Published { published, incident } => self.published(published, *incident),
+            News::Published { published, incident } => {
+                self.keep_wanted |= std::mem::take(&mut self.keep_after_capture);
+                self.published(published, *incident);
+            }
             News::Retry { id, error } => {
-                self.keep_wanted = true;
+                // What the worker left is salvaged when the incident is dealt with: until then the next
+                // worker wants its name.
+                self.keep_after_capture = true;
                 self.say(log::Level::Warn, format!("snapshot {id}: {error}; tried again"));
             }
             News::Lost { incident, error } => {
@@ -165,6 +170,15 @@ impl Core {
         if let Some(drill) = self.drills.iter().find(|d| d.ids.contains(&published.id)) {
             self.control.reply(drill.client, &Reply::Captured(published.clone()));
         }
+        self.remember(HistoryLine {
+            at: clock::wall(),
+            what: Happening::Captured,
+            host: incident.host,
+            kind: Some(incident.kind),
+            title: Some(incident.title.clone()),
+            incident: Some(incident.id),
+            detail: Some(published.path.display().to_string()),
+        });
         push(
             &mut self.counts.last,
             SNAPSHOTS_MAX,

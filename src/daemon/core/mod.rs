@@ -71,6 +71,8 @@ pub struct Core {
     watchdog_at: Mono,
     stopping: Option<Mono>,
     keep_wanted: bool,
+    /// A worker left something to salvage; another one is at the same incident.
+    keep_after_capture: bool,
     /// Lines of history since then.
     history: (Mono, u32),
     /// Services that are down: number of the opening event, incident.
@@ -128,6 +130,7 @@ impl Core {
             watchdog_at: Mono(0),
             stopping: None,
             keep_wanted: true,
+            keep_after_capture: false,
             history: (now, 0),
             down: VecDeque::new(),
             started_at: clock::wall(),

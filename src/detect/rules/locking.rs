@@ -35,7 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         "kernel/locking/lockdep.c print_*_bug, print_bad_irq_dependency, lockdep_rcu_suspicious",
         "The lock validator found an order or a use of a lock that can deadlock.",
     )
-    .within(24)
+    .within(64)
     .check(lockdep_header)
     .then(&["warn", "lockdep_warn"])
     .recipe(Recipe::Lock)
@@ -66,7 +66,6 @@ pub(super) const RULES: &[Rule] = &[
         "kernel/locking/lockdep.c register_lock_class, add_chain_cache",
         "A lock was used before it was initialised, or the validator ran out of space.",
     )
-    .veto(&["MAX_LOCKDEP_"])
     .check(|b, at| !b[at..].starts_with(b"BUG: key ") || b.windows(4).any(|w| w == b"not " || w == b"has "))
     .recipe(Recipe::Trace)
     .up_to("."),

@@ -106,8 +106,19 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(160)
     .check(slub_line)
-    .recipe(Recipe::Trace)
-    .up_to("\n"),
+    .recipe(Recipe::Trace),
+    rule(
+        "slub_info",
+        Kind::Bug,
+        Severity::Error,
+        &["INFO: Allocated in ", "INFO: Freed in ", "INFO: Slab 0x", "INFO: Object 0x"],
+        "slab corruption",
+        "mm/slub.c print_track, print_slab_info, print_trailer",
+        "A line of a slab report; alone when its first line was lost.",
+    )
+    .within(2)
+    .role(Role::Follow)
+    .recipe(Recipe::Header),
     rule(
         "kmemleak",
         Kind::MemoryLeak,

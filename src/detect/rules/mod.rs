@@ -70,6 +70,8 @@ pub(crate) enum Recipe {
     Hang,
     /// The stack of the allocation.
     Leak,
+    /// `… is corrupted in: FUNCTION` of a panic, then the first stack.
+    Panic,
     /// The text names no function.
     None,
 }
@@ -199,7 +201,7 @@ impl Rule {
 }
 
 /// Text behind these words is whatever a program chose: a trigger found after one does not count.
-pub(crate) const CHOSEN_BY_USERS: &[&str] = &[
+const CHOSEN_BY_USERS: &[&str] = &[
     "Unknown parameter '",       // fs/fs_parser.c: mount options
     "Unrecognized mount option", // several file systems
     "Unknown kernel command line parameters",
@@ -211,6 +213,16 @@ pub(crate) const CHOSEN_BY_USERS: &[&str] = &[
     "executable: ",
     "login: ",
 ];
+
+/// The machine goes down because somebody asked: a boot behind one of these is no event.
+/// kernel/reboot.c kernel_restart, kernel_halt, kernel_power_off; kernel/kexec_core.c kernel_kexec; drivers/tty/sysrq.c.
+pub(crate) const SHUTDOWN: &[&str] =
+    &["reboot: ", "Restarting system", "Starting new kernel", "Power down.", "System halted"];
+
+/// Whether a program chose what follows this text.
+pub(crate) fn chosen_by_user(before: &[u8]) -> bool {
+    CHOSEN_BY_USERS.iter().any(|w| memchr::memmem::find(before, w.as_bytes()).is_some())
+}
 
 /// All families, in the order in which they are asked.
 pub(crate) fn all() -> impl Iterator<Item = &'static Rule> {

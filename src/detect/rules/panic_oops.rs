@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
     .within(16)
     .role(Role::Panic)
     .veto(&["---[ end Kernel panic"])
-    .recipe(Recipe::None)
+    .recipe(Recipe::Panic)
     .up_to("\n"),
     rule(
         "end_panic",
@@ -29,8 +29,7 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(2)
     .role(Role::Panic)
-    .recipe(Recipe::None)
-    .up_to("]---"),
+    .recipe(Recipe::None),
     rule(
         "stack_guard",
         Kind::Oops,
@@ -59,6 +58,7 @@ pub(super) const RULES: &[Rule] = &[
         "arch/x86/mm/fault.c show_fault_oops; arch/arm64/mm/fault.c die_kernel_fault; arch/{arm,powerpc,riscv,s390}/mm/fault.c",
         "The kernel followed a bad pointer.",
     )
+    .then(&["page_fault"])
     .recipe(Recipe::Pc)
     .up_to(" at "),
     rule(
@@ -70,7 +70,7 @@ pub(super) const RULES: &[Rule] = &[
         "arch/x86/kernel/traps.c exc_general_protection",
         "Kernel code used a non-canonical address or an invalid segment.",
     )
-    .within(8)
+    .within(24)
     .check(kernel_exception)
     .recipe(Recipe::Pc),
     rule(
@@ -131,7 +131,8 @@ pub(super) const RULES: &[Rule] = &[
         "bug_usercopy",
         Kind::Bug,
         Severity::Fatal,
-        &["usercopy: Kernel memory ", "detected buffer overflow in ", "detected kernel buffer overflow", "stack-protector: Kernel stack is corrupted in:"],
+        &["usercopy: Kernel memory ",
+            "usercopy: kernel memory ", "detected buffer overflow in ", "detected kernel buffer overflow", "stack-protector: Kernel stack is corrupted in:"],
         "memory copy check failed",
         "mm/usercopy.c usercopy_abort; lib/string_helpers.c __fortify_report",
         "A copy would have run over the end of its object.",
@@ -144,7 +145,7 @@ pub(super) const RULES: &[Rule] = &[
         "kernel_bug",
         Kind::Bug,
         Severity::Fatal,
-        &["kernel BUG at ", "Kernel BUG at ", "Kernel BUG ", "rust_kernel: panicked at", "kernel BUG!"],
+        &["kernel BUG at ", "Kernel BUG at ", "Kernel BUG ", "rust_kernel: panicked at", "kernel BUG!", "Kernel bug detected[#"],
         "kernel BUG",
         "lib/bug.c report_bug; arch/x86/kernel/traps.c handle_bug",
         "A BUG() check of the kernel failed.",
@@ -168,7 +169,8 @@ pub(super) const RULES: &[Rule] = &[
         "unhandled_fault",
         Kind::Oops,
         Severity::Fatal,
-        &["Unhandled fault:", "Unhandled prefetch abort:", "Unhandled fault at", "Bad mode in ", "SError Interrupt on CPU", "Unexpected kernel BRK exception", "Unhandled Exception", "Machine check in kernel mode", "Alignment trap: not handling instruction"],
+        &["Unhandled fault:", "Unhandled prefetch abort:", "Unhandled fault at", "Bad mode in ", "SError Interrupt on CPU", "Unexpected kernel BRK exception", "Unhandled Exception", "Machine check in kernel mode", "Alignment trap: not handling instruction",
+            "Reserved instruction in kernel code[#"],
         "unhandled exception",
         "arch/arm/mm/fault.c do_DataAbort; arch/arm64/kernel/traps.c bad_mode, arm64_serror_panic",
         "An ARM exception that the kernel cannot handle.",
@@ -194,7 +196,7 @@ pub(super) const RULES: &[Rule] = &[
         "oops_code",
         Kind::Oops,
         Severity::Fatal,
-        &["Internal error: ", "Oops: ", "Oops - ", "Kernel access of bad area"],
+        &["Internal error: ", "Oops: ", "Oops - ", "Oops [#", "Kernel access of bad area"],
         "kernel oops",
         "arch/{arm,arm64,powerpc,riscv,x86}/kernel traps.c die, __die",
         "The line that numbers an oops; alone when its first line was lost.",
@@ -231,21 +233,34 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Asked after every other rule.
-pub(super) const LAST: &[Rule] = &[rule(
-    "bug_line",
-    Kind::Bug,
-    Severity::Error,
-    &["BUG: "],
-    "BUG",
-    "printk(KERN_* \"BUG: …\") in many files",
-    "Any other line that the kernel itself calls a bug.",
-)
-.within(16)
-.veto(&["DEBUG: ", "MAX_LOCKDEP_", "DEBUG_", "recent printk recursion", "not a BUG"])
-.stamped()
-.check(|b, at| at == 0 || !b[at - 1].is_ascii_alphanumeric())
-.recipe(Recipe::Trace)
-.up_to(" at ")];
+pub(super) const LAST: &[Rule] = &[
+    rule(
+        "bug_known",
+        Kind::Bug,
+        Severity::Error,
+        &["BUG: workqueue leaked ", "BUG: Dentry ", "BUG: looking up invalid subclass", "BUG: atomic counter "],
+        "BUG",
+        "kernel/workqueue.c process_one_work; fs/dcache.c umount_check; kernel/locking/lockdep.c",
+        "A check that prints `BUG:` and goes on.",
+    )
+    .recipe(Recipe::Trace)
+    .up_to(": "),
+    rule(
+        "bug_line",
+        Kind::Bug,
+        Severity::Error,
+        &["BUG: "],
+        "BUG",
+        "printk(KERN_* \"BUG: …\") in many files",
+        "Any other line that the kernel itself calls a bug.",
+    )
+    .within(16)
+    .veto(&["DEBUG: ", "DEBUG_", "recent printk recursion", "not a BUG"])
+    .stamped()
+    .check(|b, at| at == 0 || !b[at - 1].is_ascii_alphanumeric())
+    .recipe(Recipe::Trace)
+    .up_to(" at "),
+];
 
 /// `general protection fault: 0000 [#1] SMP`, `…, probably for non-canonical address`: kernel mode. User mode is
 /// announced as `traps: name[pid] general protection fault ip:…`, or with `error:N in object`.
@@ -272,7 +287,6 @@ fn s390_die(body: &[u8], at: usize) -> bool {
 
 fn oops_line(body: &[u8], at: usize) -> bool {
     let rest = &body[at..body.len().min(at + 160)];
-    memchr::memmem::find(rest, b"[#").is_some()
-        || rest.starts_with(b"Kernel access of bad area")
-        || rest.starts_with(b"Oops: ") && at == 0
+    // Every architecture counts its oopses on this line; `die_counter` in each traps.c.
+    memchr::memmem::find(rest, b"[#").is_some() || rest.starts_with(b"Kernel access of bad area")
 }

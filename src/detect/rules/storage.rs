@@ -38,6 +38,7 @@ pub(super) const RULES: &[Rule] = &[
         "A block of a file system could not be read or written.",
     )
     .within(2)
+    .veto(&["rpmb,", " dev fd"])
     .single(),
     rule(
         "block_io",
@@ -49,6 +50,9 @@ pub(super) const RULES: &[Rule] = &[
         "A block device failed a request.",
     )
     .within(40)
+    // The RPMB part of an eMMC answers no ordinary read (drivers/mmc/core/block.c), an empty floppy drive none at all
+    // (drivers/block/floppy.c): every boot probes them.
+    .veto(&["rpmb,", " dev fd"])
     .check(block_dev)
     .single(),
     rule(
@@ -85,6 +89,28 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(16)
     .check(ata_lead)
+    .single(),
+    rule(
+        "superblock_write",
+        Kind::FsError,
+        Severity::Error,
+        &["I/O error while writing superblock", "previous I/O error to superblock detected", "failed to write superblock", "Write access unavailable"],
+        "superblock cannot be written",
+        "fs/ext4/super.c ext4_commit_super; fs/ext2/super.c",
+        "A file system cannot write its superblock.",
+    )
+    .within(64)
+    .single(),
+    rule(
+        "fs_readonly",
+        Kind::FsError,
+        Severity::Error,
+        &["Remounting filesystem read-only", "emounting filesystem read-only", "File system has been set read-only", "Filesystem has been set read-only", "remounting read-only"],
+        "file system went read-only",
+        "fs/ext4/super.c ext4_handle_error; fs/fat/misc.c __fat_fs_error; fs/f2fs",
+        "A file system protects itself by refusing writes.",
+    )
+    .within(64)
     .single(),
     rule(
         "ext_fs",
@@ -133,28 +159,6 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(96)
     .check(btrfs_line)
-    .single(),
-    rule(
-        "superblock_write",
-        Kind::FsError,
-        Severity::Error,
-        &["I/O error while writing superblock", "previous I/O error to superblock detected", "failed to write superblock", "Write access unavailable"],
-        "superblock cannot be written",
-        "fs/ext4/super.c ext4_commit_super; fs/ext2/super.c",
-        "A file system cannot write its superblock.",
-    )
-    .within(64)
-    .single(),
-    rule(
-        "fs_readonly",
-        Kind::FsError,
-        Severity::Error,
-        &["Remounting filesystem read-only", "emounting filesystem read-only", "File system has been set read-only", "Filesystem has been set read-only", "remounting read-only"],
-        "file system went read-only",
-        "fs/ext4/super.c ext4_handle_error; fs/fat/misc.c __fat_fs_error; fs/f2fs",
-        "A file system protects itself by refusing writes.",
-    )
-    .within(64)
     .single(),
     rule(
         "other_fs",
@@ -220,7 +224,7 @@ fn ata_lead(body: &[u8], at: usize) -> bool {
 fn ext_line(body: &[u8], at: usize) -> bool {
     let rest = &body[at..body.len().min(at + 240)];
     let has = |w: &[u8]| memchr::memmem::find(rest, w).is_some();
-    let head = &rest[..rest.len().min(12)];
+    let head = &rest[..rest.len().min(16)];
     memchr::memmem::find(head, b"error").is_some()
         || memchr::memmem::find(head, b"critic").is_some()
         || memchr::memmem::find(head, b"panic").is_some()

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod attributes;
+pub mod hardware;
 pub mod link;
 pub mod names;
 pub mod neighbour;
@@ -9,6 +10,7 @@ pub mod route;
 pub mod rule;
 
 pub use address::Address;
+pub use hardware::Hardware;
 pub use link::Link;
 pub use neighbour::Neighbour;
 pub use route::Route;

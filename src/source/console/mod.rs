@@ -9,10 +9,12 @@
 //! - Rotated names (`x.1` beside `x`) and compressed files that a glob matches are no consoles of their own.
 //!
 //! Doubt, in writing: lines written between logrotate's copy and its truncate are in neither file. A file
-//! rewritten with the same first 256 bytes and the same 64 bytes before the old position is taken as grown.
+//! that was made, rotated and rotated away again before anyone looked (milliseconds apart, while running) is not seen.
+//! One rewritten with the same first 256 bytes and the same 64 bytes before the old position is taken as grown.
 
 mod follow;
 mod pattern;
+mod restore;
 mod scan;
 mod siblings;
 mod state;
@@ -41,6 +43,8 @@ const LINGER: Duration = Duration::from_secs(600);
 const LINGER_DELETED: Duration = Duration::from_secs(5);
 /// Most renamed files kept for that long.
 const RETIRED_MAX: usize = 256;
+/// Most closed files that the state remembers.
+const FINISHED_MAX: usize = 64;
 /// Bytes read in one turn, and turns in one step.
 const BUFFER: usize = 128 * 1024;
 const TURNS_MAX: usize = 64;
@@ -146,7 +150,8 @@ impl Consoles {
 
     /// Where everything stands: every record given out so far is behind it, and none that was not.
     pub fn state(&self, at: Wall) -> ConsoleState {
-        ConsoleState { files: self.files.values().map(Follow::position).collect(), at_us: at.0 }
+        let finished = self.done.iter().rev().take(FINISHED_MAX).cloned().collect();
+        ConsoleState { files: self.files.values().map(Follow::position).collect(), finished, at_us: at.0 }
     }
 
     /// Since the last call: `console_lines_cut` lines longer than the cap, `console_rewritten_files` of which
@@ -261,6 +266,10 @@ impl Consoles {
             if close && let Some(file) = self.files.remove(&id) {
                 if let Some(wd) = file.watch.clone() {
                     self.watcher.remove(wd);
+                }
+                // A deleted file is closed before the next look at everything would miss it.
+                if file.retired == Some(Retired::Renamed) && !self.active.contains_key(&file.path) {
+                    self.complain_of_absence(&file.path.clone());
                 }
                 if self.done.len() == FILES_MAX {
                     self.done.pop_front();

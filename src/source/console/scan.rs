@@ -1,14 +1,13 @@
-//! Which files are there now: matches names with the files held open, tells rotation from news, and finds
-//! after a restart what was being read before it.
+//! Which files are there now: matches names with the files held open, and tells rotation from news.
 
 use crate::model::Mono;
 use crate::source::console::follow::{FileId, Follow, Retired, open};
 use crate::source::console::pattern::{Found, is_compressed_name, is_rotated_name};
-use crate::source::console::siblings::{self, start};
-use crate::source::console::state::{ConsoleState, Position};
+use crate::source::console::siblings::start;
 use crate::source::console::{Consoles, FILES_MAX, RESCAN_EVERY, enqueue};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,37 +17,6 @@ use std::time::{Duration, UNIX_EPOCH};
 const ROUNDS_MAX: usize = 8;
 
 impl Consoles {
-    /// Takes up the files of an earlier run, rotated ones first as they were.
-    pub(super) fn restore(&mut self, state: &ConsoleState, now: Mono) {
-        for position in state.files.iter().take(FILES_MAX) {
-            let path = PathBuf::from(&position.path);
-            let Some(pattern) = self.patterns.iter().find(|p| p.names(&path)) else { continue };
-            let host = pattern.host_of(&path);
-            self.known.insert(path.clone());
-            let Some((file, retired)) = locate(&path, position) else {
-                self.losses.add("console_rewritten_files", 1);
-                let text = format!(
-                    "{}: what was after byte {} when lastgasp stopped is gone (rotated away); its last lines may be missed",
-                    path.display(),
-                    position.offset
-                );
-                self.notices.push(text);
-                continue;
-            };
-            let old_until = file.metadata().map_or(u64::MAX, |m| m.size());
-            match Follow::new(&path, host, file, position.offset, old_until, now) {
-                Ok(mut follow) => {
-                    follow.retired = retired;
-                    let id = self.adopt(follow, now);
-                    if retired.is_none() {
-                        self.active.insert(path, id);
-                    }
-                }
-                Err(e) => self.complain(&path, format!("read {}: {e}; retried every 10 s", path.display())),
-            }
-        }
-    }
-
     /// Compares what is there with what is open. `starting` holds the time of the state (0: there is none) when
     /// this is the first look.
     pub(super) fn rescan(&mut self, starting: Option<i64>, now: Mono) {
@@ -107,9 +75,12 @@ impl Consoles {
             lonely && now.since(f.grown) >= RESCAN_EVERY
         };
         for path in self.files.values().filter(gone).map(|f| f.path.clone()).collect::<Vec<_>>() {
-            let text = format!("console {} is gone; waiting for it to come back", path.display());
-            self.complain(&path, text);
+            self.complain_of_absence(&path);
         }
+    }
+
+    pub(super) fn complain_of_absence(&mut self, path: &Path) {
+        self.complain(path, format!("console {} is gone; waiting for it to come back", path.display()));
     }
 
     fn present(&mut self, found: &Found) -> BTreeMap<PathBuf, Metadata> {
@@ -119,6 +90,8 @@ impl Consoles {
                 Ok(meta) => {
                     present.insert(path.clone(), meta);
                 }
+                // Renamed or deleted since it was listed; another event is on its way.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}
                 Err(e) => self.complain(path, format!("look at {}: {e}; retried every 10 s", path.display())),
             }
         }
@@ -185,6 +158,7 @@ impl Consoles {
                 self.active.insert(path.to_owned(), id);
                 Some(id)
             }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => {
                 self.complain(path, format!("open {}: {e}; retried every 10 s", path.display()));
                 None
@@ -229,29 +203,6 @@ impl Consoles {
         enqueue(&mut self.files, &mut self.queue, id);
         id
     }
-}
-
-/// The file of an earlier run: under its path, renamed, or as a copy.
-fn locate(path: &Path, position: &Position) -> Option<(File, Option<Retired>)> {
-    let mut ino_now = None;
-    if let Ok(file) = open(path)
-        && let Ok(meta) = file.metadata()
-    {
-        ino_now = Some(meta.ino());
-        // Device numbers may change over a reboot; inode number and content together do not lie.
-        let same_inode = meta.ino() == position.ino;
-        let same = if position.head.len == 0 { meta.dev() == position.dev } else { position.head.fits(&start(&file)) };
-        if same_inode && same && meta.size() >= position.offset {
-            return Some((file, None));
-        }
-    }
-    if ino_now != Some(position.ino)
-        && let Some(file) = siblings::renamed(path, position.ino, &position.head, position.offset)
-    {
-        return Some((file, Some(Retired::Renamed)));
-    }
-    let copy = siblings::copied(path, ino_now.unwrap_or(0), &position.head, position.offset, &[])?;
-    Some((copy, Some(Retired::Copy)))
 }
 
 /// Whether a glob has caught what rotation leaves behind.

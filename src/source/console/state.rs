@@ -10,7 +10,11 @@ pub const HEAD_MAX: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsoleState {
     pub files: Vec<Position>,
-    /// When this was so, in microseconds since 1970: a file made after it is new, and read from its start.
+    /// Rotated files read to their end and closed lately: not to be taken for missed ones.
+    #[serde(default)]
+    pub finished: Vec<Position>,
+    /// When this was so, in microseconds since 1970: a file made after it is new, and read from its start, and
+    /// so is a rotated one made and left behind since.
     pub at_us: i64,
 }
 

@@ -1,0 +1,81 @@
+"""Measures commands side by side, interleaved, and prints a table with medians and ratios.
+
+    measure.py RUNS NAME COMMAND [NAME COMMAND]...
+
+Each COMMAND is run by bash in a new directory that is given as $OUT; what it leaves there is counted as
+its output, what it prints on standard output as JSON is reported (numbers only, medians).
+
+wall      until the command itself ends
+cpu       user and system time of everything it started, also of what outlived it: this process adopts
+          orphans (PR_SET_CHILD_SUBREAPER) and waits for all of them
+rss       the largest single process
+"""
+
+import ctypes
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def run(command, directory):
+    out = tempfile.mkdtemp(dir=directory)
+    printed = os.path.join(directory, "stdout")
+    began = time.monotonic()
+    with open(printed, "wb") as stdout:
+        child = subprocess.Popen(["bash", "-c", command], stdout=stdout, env={**os.environ, "OUT": out})
+    wall, cpu, rss, code = None, 0.0, 0, 0
+    while True:
+        try:
+            pid, status, usage = os.wait4(-1, 0)
+        except ChildProcessError:
+            break
+        if pid == child.pid:
+            wall = time.monotonic() - began
+            code = os.waitstatus_to_exitcode(status)
+        cpu += usage.ru_utime + usage.ru_stime
+        rss = max(rss, usage.ru_maxrss)
+    child.returncode = code
+    if code != 0:
+        sys.exit(f"exit code {code}: {command}")
+    size = sum(os.path.getsize(os.path.join(base, f)) for base, _, files in os.walk(out) for f in files if f != "reserve")
+    result = {"wall ms": wall * 1000, "cpu ms": cpu * 1000, "rss MiB": rss / 1024, "output KiB": size / 1024}
+    try:
+        said = json.loads(open(printed, "rb").read() or "{}")
+        result |= {k: v for k, v in said.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    except ValueError:
+        pass
+    shutil.rmtree(out)
+    return result
+
+
+def main():
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    runs, pairs = int(sys.argv[1]), list(zip(sys.argv[2::2], sys.argv[3::2]))
+    results = {name: [] for name, _ in pairs}
+    with tempfile.TemporaryDirectory(prefix="lastgasp-bench.", dir=os.environ.get("BENCH_DIR")) as directory:
+        for _ in range(runs):
+            for name, command in pairs:
+                results[name].append(run(command, directory))
+    first = pairs[0][0]
+    names = list(dict.fromkeys(k for rows in results.values() for row in rows for k in row))
+    print(f"medians (least - most) of {runs} interleaved runs; ratio: against {first}")
+    for key in names:
+        for name, rows in results.items():
+            values = [r[key] for r in rows if key in r]
+            if not values:
+                continue
+            middle = statistics.median(values)
+            base = [r[key] for r in results[first] if key in r]
+            ratio = f"{middle / statistics.median(base):8.2f} x" if base and statistics.median(base) else ""
+            spread = f"({min(values):.1f} - {max(values):.1f})"
+            print(f"{key:14} {name:22} {middle:12.1f} {spread:24} {ratio}")
+
+
+main()

@@ -1,1 +1,0 @@
-//! `/dev/kmsg` for real. Needs root; without it each test says that it was skipped.
