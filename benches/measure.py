@@ -9,6 +9,7 @@ wall      until the command itself ends
 cpu       user and system time of everything it started, also of what outlived it: this process adopts
           orphans (PR_SET_CHILD_SUBREAPER) and waits for all of them
 rss       the largest single process
+output    bytes of the files in $OUT
 """
 
 import ctypes
@@ -24,24 +25,32 @@ import time
 PR_SET_CHILD_SUBREAPER = 36
 
 
+# The kernel counts as a process's peak what its parent had when it forked, and this process is larger than
+# most of what it measures: so a small shell starts the command, tells its pid, and ends.
+LAUNCHER = 'bash -c "$1" & echo $! >"$2"'
+
+
 def run(command, directory):
     out = tempfile.mkdtemp(dir=directory)
-    printed = os.path.join(directory, "stdout")
+    printed, pid_file = os.path.join(directory, "stdout"), os.path.join(directory, "pid")
     began = time.monotonic()
     with open(printed, "wb") as stdout:
-        child = subprocess.Popen(["bash", "-c", command], stdout=stdout, env={**os.environ, "OUT": out})
-    wall, cpu, rss, code = None, 0.0, 0, 0
+        argv = ["sh", "-c", LAUNCHER, "sh", command, pid_file]
+        launcher = subprocess.Popen(argv, stdout=stdout, env={**os.environ, "OUT": out})
+    ended, codes, cpu, rss = {}, {}, 0.0, 0
     while True:
         try:
             pid, status, usage = os.wait4(-1, 0)
         except ChildProcessError:
             break
-        if pid == child.pid:
-            wall = time.monotonic() - began
-            code = os.waitstatus_to_exitcode(status)
+        if pid == launcher.pid:
+            continue
+        ended[pid], codes[pid] = time.monotonic(), os.waitstatus_to_exitcode(status)
         cpu += usage.ru_utime + usage.ru_stime
         rss = max(rss, usage.ru_maxrss)
-    child.returncode = code
+    launcher.returncode = 0
+    main = int(open(pid_file).read())
+    wall, code = ended[main] - began, codes[main]
     if code != 0:
         sys.exit(f"exit code {code}: {command}")
     size = sum(os.path.getsize(os.path.join(base, f)) for base, _, files in os.walk(out) for f in files if f != "reserve")

@@ -3,6 +3,7 @@
 
 use crate::capture::guarded::Guard;
 use crate::capture::{CollectError, Context, Sink};
+use crate::host::mask::mask_cmdline;
 use crate::model::Deadline;
 use crate::sys::clock;
 use crate::sys::exec::{self, Ended};
@@ -16,6 +17,8 @@ pub struct Helper<'a> {
     pub entry: &'a str,
     pub limit: Duration,
     pub cap_bytes: usize,
+    /// Its output has command lines of processes, drawn as a tree: their secrets are masked.
+    pub process_tree: bool,
 }
 
 /// How it went, for callers that have a second way.
@@ -56,7 +59,8 @@ pub fn run(helper: &Helper<'_>, ctx: &Context, guard: &mut Guard, sink: &mut Sin
         let path = exec::find(&name)?;
         Some(exec::run(&path, &args, Deadline::after(clock::mono(), limit), cap))
     });
-    let what = helper.argv.join(" ");
+    // An operator's own command may carry a password.
+    let what = masked(&mut helper.argv.iter().map(|a| a.as_bytes()));
     let out = match answer {
         Ok(Some(Ok(out))) => out,
         Ok(None) => {
@@ -91,7 +95,48 @@ pub fn run(helper: &Helper<'_>, ctx: &Context, guard: &mut Guard, sink: &mut Sin
     if !out.stdout.is_empty() {
         // Cut short by the clock is cut as well.
         let cut = out.truncated || matches!(out.ended, Ended::TimedOut | Ended::Abandoned { .. });
-        sink.put_cut(helper.entry, out.stdout, cut)?;
+        let text = if helper.process_tree { mask_tree(&out.stdout) } else { out.stdout };
+        sink.put_cut(helper.entry, text, cut)?;
     }
     Ok(ran)
+}
+
+/// Arguments in one line, with secrets masked.
+fn masked(argv: &mut dyn Iterator<Item = &[u8]>) -> String {
+    let joined = argv.collect::<Vec<_>>().join(&0);
+    let mut out = Vec::with_capacity(joined.len());
+    mask_cmdline(&joined, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// `  ├─1234 nginx --password x`: what `systemctl status` prints behind a branch is a command line.
+fn mask_tree(text: &[u8]) -> Vec<u8> {
+    const BRANCH: &str = "─";
+    let mut out = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|b| *b == b'\n') {
+        match memchr::memmem::rfind(line, BRANCH.as_bytes()) {
+            Some(at) => {
+                let (tree, rest) = line.split_at(at + BRANCH.len());
+                let rest = rest.strip_suffix(b"\n").unwrap_or(rest);
+                out.extend_from_slice(tree);
+                out.extend_from_slice(masked(&mut rest.split(|b| *b == b' ')).as_bytes());
+                out.push(b'\n');
+            }
+            None => out.extend_from_slice(line),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_in_a_process_tree_are_masked_and_the_rest_is_kept() {
+        let text = "  Active: active\n   CGroup: /a.service\n     ├─12 mysqld --password=hush -v\n     └─13 sleep 5\n";
+        let got = String::from_utf8(mask_tree(text.as_bytes())).expect("UTF-8 stays UTF-8");
+        assert!(!got.contains("hush"), "{got}");
+        assert!(got.contains("     ├─12 mysqld --password=") && got.ends_with("-v\n     └─13 sleep 5\n"), "{got}");
+    }
 }

@@ -144,6 +144,7 @@ fn warm_up(config: &Arc<Config>, pool: &Pool) {
     let base = base(config, rehearsal(), deadline);
     let specs: Vec<&'static Spec> = registry::ALL.iter().copied().filter(|s| s.tier == Tier::T0).collect();
     let _ = schedule::run(&specs, &base, pool, &mut |_| {});
+    crate::archive::warm_up();
     memory::trim();
 }
 

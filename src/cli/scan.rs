@@ -37,7 +37,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut found = false;
     let mut failed = false;
-    let mut detector = Detector::new(&crate::config::RulesConfig::default())?;
+    let mut detector = Detector::new(&crate::cli::common::config_of(global)?.rules)?;
     for file in &args.files {
         let mut scan = Scan::new(file, pattern.as_ref(), global.format, &mut detector);
         let result = open(file).and_then(|mut input| scan.read(&mut *input, &mut out));

@@ -4,10 +4,11 @@
 //! it up to the next header. The first cause keeps the report: an `Oops:` behind its `BUG:`, a panic behind
 //! either, belong to it. Everything is bounded: reports open at once, lines and time of each.
 
+use crate::detect::lines::{is_cpu_line, is_own, is_shutdown};
 use crate::detect::prefilter::{Hit, Prefilter};
 use crate::detect::prefix::{self, Line};
 use crate::detect::report::{Report, subject_of, victim_pid};
-use crate::detect::rules::{Role, SHUTDOWN, Shape};
+use crate::detect::rules::{Role, Shape};
 use crate::model::{Kind, Mono, Origin, Record, Signal};
 use std::sync::Arc;
 
@@ -363,132 +364,4 @@ fn quiet_lines(r: &Report, filter: &Prefilter) -> u32 {
         Shape::Single => QUIET_LINES_MAX * 4,
         _ => QUIET_LINES_MAX,
     }
-}
-
-fn is_cpu_line(body: &[u8]) -> bool {
-    body.starts_with(b"CPU: ") || body.starts_with(b"Modules linked in:") || body.starts_with(b"RIP: 0010")
-}
-
-fn is_shutdown(body: &[u8]) -> bool {
-    let head = &body[..body.len().min(48)];
-    SHUTDOWN
-        .iter()
-        .any(|w| head.starts_with(w.as_bytes()) || memchr::memmem::find(head, w.as_bytes()).is_some_and(|at| at < 16))
-}
-
-/// A line that only a dump holds.
-fn is_own(body: &[u8]) -> bool {
-    const LEADS: &[&[u8]] = &[
-        b" ",
-        b"\t",
-        b"CPU",
-        b"Call ",
-        b"Hardware name",
-        b"Modules linked",
-        b"RIP",
-        b"RSP",
-        b"RAX",
-        b"RDX",
-        b"RBP",
-        b"R1",
-        b"EIP",
-        b"Code",
-        b"FS:",
-        b"CS:",
-        b"CR2",
-        b"DR",
-        b"PKRU",
-        b"Workqueue",
-        b"Process ",
-        b"Stack",
-        b"pc :",
-        b"lr :",
-        b"sp :",
-        b"x2",
-        b"x1",
-        b"x9",
-        b"x8",
-        b"x5",
-        b"x6",
-        b"x3",
-        b"x0",
-        b"pstate",
-        b"task:",
-        b"Kernel ",
-        b"---[",
-        b"===",
-        b"Showing",
-        b"stack",
-        b"NMI",
-        b"Sending",
-        b"rcu",
-        b"Read of",
-        b"Write of",
-        b"Allocated",
-        b"Freed",
-        b"The buggy",
-        b"Memory state",
-        b"PGD",
-        b"#PF",
-        b"Oops",
-        b"NIP",
-        b"LR ",
-        b"GPR",
-        b"MSR",
-        b"CFAR",
-        b"Krnl",
-        b"epc",
-        b"PC is",
-        b"Mem",
-        b"Node",
-        b"DMA",
-        b"Normal",
-        b"[",
-        b"INFO:",
-        b"Pid:",
-        b"BUG",
-        b"Last ",
-        b"Exception",
-        b"Backtrace",
-        b"backtrace",
-        b"unreferenced",
-        b"Uninit",
-        b"Local variable",
-        b"page",
-        b"raw",
-        b">",
-        b"irq event",
-        b"hardirqs",
-        b"softirqs",
-        b"Tainted",
-        b"Internal",
-        b"Total swap",
-        b"Free swap",
-        b"Swap",
-        b"Tasks state",
-        b"lowmem",
-        b"active_anon",
-        b"oom",
-        b"\"echo",
-        b"Preemption",
-        b"in_atomic",
-        b"other info",
-        b"the existing",
-        b"which lock",
-        b"but task",
-        b"Bytes",
-        b"value changed",
-        b"read",
-        b"write",
-        b"Dumping",
-        b"Rebooting",
-        b"Shutting",
-        b"Redzone",
-        b"Object",
-        b"Padding",
-        b"Slab",
-    ];
-    body.is_empty()
-        || LEADS.iter().any(|l| body.starts_with(l))
-        || memchr::memmem::find(&body[..body.len().min(160)], b"+0x").is_some()
 }

@@ -14,6 +14,7 @@ mod detector;
 mod dump;
 mod facts;
 mod frames;
+mod lines;
 mod prefilter;
 mod prefix;
 mod recipe;

@@ -1,7 +1,9 @@
 //! Processes in the shape of `ps aux`, which support tools read.
 //!
-//!     USER       PID %CPU %MEM    VSZ   RSS TTY      STAT START   TIME COMMAND
-//!     root         1  0.0  0.0 168140 11536 ?        Ss   07:12   0:04 /sbin/init
+//! ```text
+//! USER       PID %CPU %MEM    VSZ   RSS TTY      STAT START   TIME COMMAND
+//! root         1  0.0  0.0 168140 11536 ?        Ss   07:12   0:04 /sbin/init
+//! ```
 //!
 //! Start times are UTC: the machine that failed may have any zone, and reading it is a file more.
 

@@ -126,8 +126,8 @@ impl Incidents {
             let id = burst.id.clone();
             // Known by its signature from here on, whatever it looked like on its first line.
             let mut recurrences = 0;
-            if !self.cooldown.recurs(&event.host, &event.signature, now, window) {
-                recurrences = self.cooldown.captured(&event.host, &event.signature, &event.rule, now);
+            if !self.cooldown.recurs(&event, now, window) {
+                recurrences = self.cooldown.captured(&event, now);
             }
             return Decision::Update { id, event: Box::new(event), recurrences };
         }
@@ -135,7 +135,7 @@ impl Incidents {
             burst.touch(now);
             return Decision::Update { id: burst.id.clone(), event: Box::new(event), recurrences: 0 };
         }
-        if self.cooldown.recurs(&event.host, &event.signature, now, window) {
+        if self.cooldown.recurs(&event, now, window) {
             self.losses.add("cooldown", 1);
             return Decision::Suppress("cooldown", Box::new(event));
         }
@@ -161,7 +161,7 @@ impl Incidents {
         let mut recurrences = 0;
         if !unfinished {
             burst.unfinished.clear();
-            recurrences = self.cooldown.captured(&event.host, &event.signature, &event.rule, now);
+            recurrences = self.cooldown.captured(&event, now);
         }
         if self.bursts.len() >= BURSTS_MAX {
             self.bursts.remove(0);
@@ -321,6 +321,16 @@ mod tests {
         let d = both(&mut i, &e, 0);
         assert_eq!(d.0, Decision::Wait);
         assert!(matches!(d.1, Decision::Note(_)));
+    }
+
+    #[test]
+    fn a_second_disk_is_news_although_the_signature_is_the_same() {
+        let mut i = fresh(12);
+        for (n, device, seconds, want) in [(1, "sda", 0, 1), (2, "sda", 100, 0), (3, "sdb", 400, 1)] {
+            let mut e = event(n, Kind::IoError, "a");
+            e.details.insert("device".into(), device.into());
+            assert_eq!(captures(&both(&mut i, &e, seconds)), want, "{device} at {seconds} s");
+        }
     }
 
     #[test]

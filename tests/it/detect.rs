@@ -388,3 +388,63 @@ proptest! {
         }
     }
 }
+
+fn lastgasp(args: &[&str]) -> std::process::Output {
+    assert_cmd::Command::cargo_bin("lastgasp")
+        .expect("the binary is built")
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/detect"))
+        .args(args)
+        .output()
+        .expect("the binary runs")
+}
+
+#[test]
+fn scan_prints_one_object_a_line_and_says_how_it_went() {
+    let found = lastgasp(&["scan", "--format", "json", "page_fault.hit.log", "oom.hit.log"]);
+    assert_eq!(found.status.code(), Some(0));
+    let text = String::from_utf8(found.stdout).expect("JSON is UTF-8");
+    assert_eq!(text.lines().count(), 2);
+    let keys: Vec<&str> = text.lines().next().expect("a line").split("\"").skip(1).step_by(2).collect();
+    for key in [
+        "file",
+        "line",
+        "kind",
+        "severity",
+        "alarm",
+        "title",
+        "function",
+        "signature",
+        "comm",
+        "pid",
+        "cpu",
+        "tainted",
+        "kernel",
+        "timestamp",
+        "host",
+        "corrupted",
+        "panicked",
+        "frames",
+        "last_line",
+    ] {
+        assert!(keys.contains(&key), "{key} is missing: {text}");
+    }
+    let row: serde_json::Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(row.as_object().expect("an object").len(), 19);
+    assert_eq!((&row["file"], &row["line"]), (&"page_fault.hit.log".into(), &2.into()));
+
+    assert_eq!(lastgasp(&["scan", "page_fault.miss.log"]).status.code(), Some(1));
+    let mixed = lastgasp(&["scan", "not-there.log", "page_fault.hit.log"]);
+    assert_eq!(mixed.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&mixed.stderr).contains("not-there.log"));
+    assert!(String::from_utf8_lossy(&mixed.stdout).contains("session_read"), "the other file is scanned all the same");
+}
+
+#[test]
+fn rules_are_listed_with_their_sources() {
+    let json = lastgasp(&["rules", "--format", "json"]);
+    assert_eq!(String::from_utf8_lossy(&json.stdout).lines().count(), catalogue().count());
+    let table = String::from_utf8(lastgasp(&["rules"]).stdout).expect("UTF-8");
+    for rule in catalogue() {
+        assert!(table.contains(rule.id), "{}", rule.id);
+    }
+}

@@ -14,12 +14,8 @@ fn both_staged_failures_are_captured_and_verified() {
     assert!(done.status.success(), "{errors}");
     let result: serde_json::Value = serde_json::from_slice(&done.stdout).expect("one JSON object");
     assert_eq!(result["passed"], true);
-    let kinds: Vec<&str> = result["staged"]
-        .as_array()
-        .expect("two of them")
-        .iter()
-        .map(|s| s["kind"].as_str().expect("a kind"))
-        .collect();
+    let kinds: Vec<&str> =
+        result["staged"].as_array().expect("two of them").iter().map(|s| s["kind"].as_str().expect("a kind")).collect();
     assert_eq!(kinds, ["oops", "service_down"]);
     for staged in result["staged"].as_array().expect("two of them") {
         assert_eq!(staged["verified"], true, "{staged}");

@@ -72,6 +72,8 @@ mkfifo "$T/go"
 "$T/$VICTIM" <"$T/go" &
 victim=$!
 PIDS+=($victim)
+# Its death is no news to the shell.
+disown $victim
 exec 3>"$T/go"
 echo $victim >"$GROUP/cgroup.procs"
 began=$(now_ms)

@@ -25,7 +25,9 @@ went() {
     is "$1: directory" "$(dirname "$(path_of "$1")")" "$2"
     sound "$(path_of "$1")"
     [ -z "${3:-}" ] || has "$1: notes of the manifest" "$(manifest "$(path_of "$1")" '.notes[]')" "$3"
-    say "$1: $(manifest "$(path_of "$1")" '.notes[]' | head -n 1 | cut -c1-150)"
+    local note
+    note=$(manifest "$(path_of "$1")" '.notes[]' | head -n 1 | cut -c1-150)
+    say "$1: ${note:-nothing to note}"
 }
 GOOD=$T/good
 
@@ -136,6 +138,9 @@ has "privilege that collectors lacked" \
     "$(manifest "$snapshot" '.collectors[] | .name as $n | .missing[] | select(.what == "privilege") | "\($n): \(.why)"')" \
     "CAP_SYS_PTRACE"
 say "nobody: $(manifest "$snapshot" '[.collectors[].outcome] | group_by(.) | map("\(length) \(.[0])") | join(", ")')"
+manifest "$snapshot" '.collectors[] | select(.outcome == "failed") | "nobody: \(.name) failed: \(.why)"' | while read -r line; do
+    say "$line"
+done
 
 "${nobody[@]}" "$T/lastgasp" --config "$T/nobody.toml" watch 2>"$T/watch.log" &
 WATCH=$!
@@ -144,5 +149,5 @@ await 60 '[ "$(theirs .spare_ready)" = true ]' "a watch of nobody with a spare w
 has "limits in the status" "$(theirs '.limits[]')" "runs without .*CAP_"
 is "limits said" "$(grep -c 'runs without' "$T/watch.log")" 1
 kmsg=$(theirs .kernel_log)
-say "nobody: kernel log $kmsg"
+say "nobody: $kmsg"
 stop_watch

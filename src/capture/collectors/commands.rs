@@ -38,6 +38,7 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
             entry: &entry,
             limit: Duration::from_millis(c.timeout_ms),
             cap_bytes: usize::try_from(c.cap_bytes).unwrap_or(usize::MAX),
+            process_tree: false,
         };
         helper::run(&h, ctx, &mut guard, sink)?;
     }

@@ -50,5 +50,5 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
 }
 
 fn call(argv: &[&str], entry: &str, ctx: &Context, guard: &mut Guard, sink: &mut Sink) -> Result<(), CollectError> {
-    helper::run(&Helper { argv, entry, limit: LIMIT, cap_bytes: CAP }, ctx, guard, sink).map(drop)
+    helper::run(&Helper { argv, entry, limit: LIMIT, cap_bytes: CAP, process_tree: false }, ctx, guard, sink).map(drop)
 }

@@ -63,7 +63,7 @@ fn call(
         let mut argv = vec!["journalctl", "--no-pager", "-o", "short-precise", "-n", &count];
         argv.extend_from_slice(select);
         let cap_bytes = CAP.min(usize::try_from(sink.left_bytes()).unwrap_or(CAP));
-        let h = Helper { argv: &argv, entry: &entry, limit: LIMIT, cap_bytes };
+        let h = Helper { argv: &argv, entry: &entry, limit: LIMIT, cap_bytes, process_tree: false };
         if !helper::run(&h, ctx, guard, sink)?.cut {
             break;
         }

@@ -47,6 +47,6 @@ fn call(argv: &[&str], ctx: &Context, guard: &mut Guard, sink: &mut Sink) -> Res
     // After the name of the entry is made: readers know it without these.
     let mut argv = argv.to_vec();
     argv.extend(["--no-pager", "--full"]);
-    let h = Helper { argv: &argv, entry: &entry, limit: LIMIT, cap_bytes: CAP };
+    let h = Helper { argv: &argv, entry: &entry, limit: LIMIT, cap_bytes: CAP, process_tree: true };
     helper::run(&h, ctx, guard, sink).map(drop)
 }

@@ -76,7 +76,8 @@ pub(crate) fn scan(ctx: &Context, sink: &mut Sink) -> Result<Arc<Table>, Collect
     }
     let left_out: usize = table.processes.iter().map(|p| p.threads_left_out).sum();
     if left_out > 0 {
-        sink.missing(format!("{left_out} threads"), format!("beyond {} threads", crate::host::tasks::THREADS_MAX));
+        let (one, all) = (crate::host::tasks::THREADS_PER_PROCESS, crate::host::tasks::THREADS_MAX);
+        sink.missing(format!("{left_out} threads"), format!("beyond {one} of one process or {all} in all"));
     }
     Ok(Arc::new(table))
 }

@@ -116,7 +116,8 @@ pub(super) const RULES: &[Rule] = &[
         "mm/slub.c print_track, print_slab_info, print_trailer",
         "A line of a slab report; alone when its first line was lost.",
     )
-    .within(2)
+    .within(80)
+    .check(|b, at| at < 2 || memchr::memmem::find(&b[at..b.len().min(at + 160)], b" age=").is_some())
     .role(Role::Follow)
     .recipe(Recipe::Header),
     rule(
