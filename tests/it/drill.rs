@@ -35,7 +35,8 @@ fn a_user_without_config_has_a_store_of_its_own() {
         eprintln!("not run as root, whose store is /var/lib/lastgasp: only the flag --store is tried");
         command.arg("--store").arg(home.path().join(".local/state/lastgasp"));
     }
-    let done = command.args(["--format", "json", "snap", "--only", "memory"]).timeout(Duration::from_secs(120)).output();
+    let done =
+        command.args(["--format", "json", "snap", "--only", "memory"]).timeout(Duration::from_secs(120)).output();
     let done = done.expect("it runs");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let published: serde_json::Value = serde_json::from_slice(&done.stdout).expect("one JSON object");
