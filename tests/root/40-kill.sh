@@ -45,7 +45,7 @@ for round in $(seq "$ROUNDS"); do
     start_watch
     await 20 "[ \"\$(status '.consoles | length')\" = 1 ]"
     victim=daemon
-    [ $((RANDOM % 3)) != 0 ] || victim=worker
+    [ $((RANDOM % 2)) = 0 ] || victim=worker
     delay=$(printf '0.%03d' $((RANDOM % 400)))
     spare=$(workers)
     oops $((1000 + round)) >>"$log"
