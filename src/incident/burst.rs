@@ -18,6 +18,8 @@ pub struct Burst {
     pub host: String,
     /// Kind of the first cause.
     pub kind: Kind,
+    /// It was logged before this start. What happens now is never part of it.
+    old: bool,
     opened_at: Mono,
     last_at: Mono,
     /// Event numbers that belong to it and are not closed yet.
@@ -30,6 +32,7 @@ impl Burst {
             id,
             host: event.host.to_string(),
             kind: event.kind,
+            old: event.old,
             opened_at: now,
             last_at: now,
             unfinished: vec![event.number],
@@ -38,7 +41,7 @@ impl Burst {
 
     /// Whether `event`, seen `now`, is part of this failure.
     pub fn takes(&self, event: &Event, now: Mono, coalesce: Duration) -> bool {
-        if *self.host != *event.host {
+        if *self.host != *event.host || self.old != event.old {
             return false;
         }
         (now.since(self.last_at) <= coalesce && now.since(self.opened_at) <= LENGTH_MAX.max(coalesce))

@@ -103,7 +103,9 @@ impl Incidents {
             return Decision::Wait;
         }
         let window = Duration::from_secs(self.config.cooldown_s);
-        if self.rate_is_reached(now) || self.cooldown.rule_is_warm(&event.host, &event.rule, now, window) {
+        if self.rate_is_reached(now)
+            || (!event.old && self.cooldown.rule_is_warm(&event.host, &event.rule, now, window))
+        {
             return Decision::Wait;
         }
         self.open(event, now, wall, true, new_id)
@@ -126,7 +128,8 @@ impl Incidents {
             let id = burst.id.clone();
             // Known by its signature from here on, whatever it looked like on its first line.
             let mut recurrences = 0;
-            if !self.cooldown.recurs(&event, now, window) {
+            // What was logged before this start must not silence what happens now.
+            if !event.old && !self.cooldown.recurs(&event, now, window) {
                 recurrences = self.cooldown.captured(&event, now);
             }
             return Decision::Update { id, event: Box::new(event), recurrences };
@@ -135,7 +138,7 @@ impl Incidents {
             burst.touch(now);
             return Decision::Update { id: burst.id.clone(), event: Box::new(event), recurrences: 0 };
         }
-        if self.cooldown.recurs(&event, now, window) {
+        if !event.old && self.cooldown.recurs(&event, now, window) {
             self.losses.add("cooldown", 1);
             return Decision::Suppress("cooldown", Box::new(event));
         }
@@ -161,7 +164,9 @@ impl Incidents {
         let mut recurrences = 0;
         if !unfinished {
             burst.unfinished.clear();
-            recurrences = self.cooldown.captured(&event, now);
+            if !event.old {
+                recurrences = self.cooldown.captured(&event, now);
+            }
         }
         if self.bursts.len() >= BURSTS_MAX {
             self.bursts.remove(0);
@@ -331,6 +336,18 @@ mod tests {
             e.details.insert("device".into(), device.into());
             assert_eq!(captures(&both(&mut i, &e, seconds)), want, "{device} at {seconds} s");
         }
+    }
+
+    #[test]
+    fn what_was_logged_before_the_start_neither_absorbs_nor_silences_what_happens_now() {
+        let mut i = fresh(12);
+        for n in 1..4 {
+            let mut old = event(n, Kind::Oom, "a");
+            old.old = true;
+            assert_eq!(captures(&both(&mut i, &old, 0)), usize::from(n == 1), "one incident of all that is old");
+        }
+        assert_eq!(captures(&both(&mut i, &event(4, Kind::Oom, "a"), 3)), 1);
+        assert_eq!(captures(&both(&mut i, &event(5, Kind::Oom, "a"), 60)), 0);
     }
 
     #[test]

@@ -17,9 +17,13 @@ pub enum Happening {
     Recovered,
     /// An event without alarm.
     Noted,
+    /// A further event of an incident whose snapshot was complete already.
+    Followed,
     /// An alarm without a snapshot of its own.
     Suppressed,
+    /// A watch began.
     Started,
+    /// A watch ended in order.
     Stopped,
 }
 

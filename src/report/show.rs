@@ -79,9 +79,13 @@ pub fn show(out: &mut dyn Write, page: &Page, as_json: bool) -> io::Result<()> {
         None if page.foreign => writeln!(out, "an archive that was not made by lastgasp")?,
         None => writeln!(out, "a snapshot whose incident.json cannot be read")?,
     }
-    for line in page.history.iter().filter(|l| l.what == Happening::Recovered) {
-        let detail = line.detail.as_deref().unwrap_or("answers again");
-        field(out, "recovered", &format!("{}: {detail}", when(line.at)))?;
+    for line in &page.history {
+        let detail = line.detail.as_deref().or(line.title.as_deref()).unwrap_or_default();
+        match line.what {
+            Happening::Recovered => field(out, "recovered", &format!("{}: {detail}", when(line.at)))?,
+            Happening::Followed => field(out, "followed by", &format!("{}: {detail}", when(line.at)))?,
+            _ => {}
+        }
     }
     file(out, page)?;
     if let Some(incident) = &page.incident {
@@ -156,6 +160,13 @@ fn where_(out: &mut dyn Write, e: &Event) -> io::Result<()> {
     }
     field(out, "source", &source)?;
     field(out, "rule", &format!("{}, signature {}", e.rule, e.signature))?;
+    if e.old {
+        field(
+            out,
+            "note",
+            "it was logged before lastgasp started: the snapshot shows the machine some time afterwards",
+        )?;
+    }
     if e.corrupted {
         field(out, "note", "its text is cut, interleaved or without frames")?;
     }

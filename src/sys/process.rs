@@ -43,7 +43,8 @@ pub fn spawn_self(args: &[OsString]) -> io::Result<Child> {
         .stdin(Stdio::from(theirs.into_fd()))
         .stdout(Stdio::null())
         .process_group(0);
-    for keep in ["PATH", "TZ", "RUST_BACKTRACE"] {
+    // Where an ordinary user's stores are, and what makes reports readable; nothing else is passed on.
+    for keep in ["PATH", "HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "TZ", "RUST_BACKTRACE"] {
         if let Some(v) = std::env::var_os(keep) {
             command.env(keep, v);
         }

@@ -1,3 +1,4 @@
+#!/bin/bash
 # A real web server goes down in three ways, and then flaps: each failure is one incident with the
 # class of its cause, and the snapshot shows what the processes were doing.
 source "$(dirname "$0")/lib.sh"
@@ -20,15 +21,15 @@ CONF
 
 # All processes of this nginx and no other: the master by its pid file, the workers by their parent.
 nginx_pids() {
-    local master
-    master=$(cat "$T/nginx/nginx.pid" 2>/dev/null) || return 0
-    echo "$master" $(pgrep -P "$master" || true)
+    cat "$T/nginx/nginx.pid"
+    pgrep -P "$(cat "$T/nginx/nginx.pid")"
 }
 answers() { curl -s -m 1 -o /dev/null "http://127.0.0.1:$PORT/"; }
 nginx_start() {
     nginx -p "$T/nginx" -c "$T/nginx/nginx.conf" 2>>"$T/nginx/start.log" || fail "nginx: $(cat "$T/nginx/start.log")"
     await 10 answers "an answer of nginx"
-    PIDS=($(nginx_pids))
+    await 10 '[ "$(nginx_pids | wc -l)" = 3 ]' "a master and two workers"
+    mapfile -t PIDS < <(nginx_pids)
 }
 nginx_quit() {
     local pids=("${PIDS[@]}")

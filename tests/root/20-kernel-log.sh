@@ -1,3 +1,4 @@
+#!/bin/bash
 # Real messages of the running kernel: an OOM kill in a memory cgroup is captured with its victim, a
 # crash of a program is only told, text that a user writes into the log raises nothing, and none of it is
 # told again after a restart.
@@ -60,7 +61,7 @@ disk_benchmark = false
 "
 start_watch
 # What was in the log before us is not ours to judge; what we cause comes after this.
-first=$(ls "$STORE" | grep -c 'tar.zst$' || true)
+first=$(archive_count)
 say "kernel log by $(status .kernel_log), $(status .kernel_records) records, $first snapshot(s) of what was logged before"
 
 # A crash of a program, without a core file and without the shell's word on it.
@@ -71,9 +72,9 @@ crash() { { (ulimit -c 0; "$T/$CRASHER") || true; } 2>/dev/null; }
 mkfifo "$T/go"
 "$T/$VICTIM" <"$T/go" &
 victim=$!
-PIDS+=($victim)
+PIDS+=("$victim")
 # Its death is no news to the shell.
-disown $victim
+disown "$victim"
 exec 3>"$T/go"
 echo $victim >"$GROUP/cgroup.procs"
 began=$(now_ms)

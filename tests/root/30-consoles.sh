@@ -1,3 +1,4 @@
+#!/bin/bash
 # 100 MB through three console logs that are rotated while they are written: every marked oops is
 # found once, and no line is lost or read twice.
 source "$(dirname "$0")/lib.sh"
@@ -41,7 +42,7 @@ chmod +x "$T/consumed"
 
 gather &
 gatherer=$!
-PIDS+=($gatherer)
+PIDS+=("$gatherer")
 python3 "$ROOT/tests/root/write_consoles.py" "$T/consoles" $CONSOLES "$BYTES" $OOPSES "$T/consumed" >"$T/written.json" ||
     fail "the writer"
 lines=$(jq .lines "$T/written.json")

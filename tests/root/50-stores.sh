@@ -1,3 +1,4 @@
+#!/bin/bash
 # Stores that cannot be used: each says why and what to do, and the snapshot goes to the next one. A second
 # watch is refused. Without root, watch and snap work and say what they cannot see.
 source "$(dirname "$0")/lib.sh"
@@ -45,7 +46,7 @@ dd if=/dev/zero of="$T/small/ballast" bs=64k 2>/dev/null || true
 dd if=/dev/zero of="$T/small/ballast2" bs=4k 2>/dev/null || true
 snap full "$FULL" "$GOOD" || fail "snap with a full first store: $(cat "$T/full.err")"
 went full "$GOOD" "$FULL.*No space left on device.*(free some space|\\[store\\] dirs).*snapshots go to $GOOD"
-is "full: left in the full store" "$(ls -A "$FULL" | grep -vx reserve || true)" ""
+is "full: left in the full store" "$(find "$FULL" -mindepth 1 -not -name reserve)" ""
 
 # The reserve, made while there was space, is given up for the snapshot when there is none.
 rm "$T/small/ballast" "$T/small/ballast2"

@@ -1,3 +1,4 @@
+#!/bin/bash
 # Input that is wrong, damaged, foreign or hostile: a clear message, the documented exit code, and nothing
 # written where it should not be.
 source "$(dirname "$0")/lib.sh"

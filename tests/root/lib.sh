@@ -1,3 +1,4 @@
+#!/bin/bash
 # Shared by the tests of this folder: own directory, own watch, awaited events, independent checks.
 #
 # A test sources this first. It gets an empty directory $T, which goes when it ends, together with
@@ -75,7 +76,7 @@ lacks() { ! grep -qE -- "$3" <<<"$2" || fail "$1: /$3/ is in: ${2:0:600}"; }
 gone() { ! kill -0 "$1" 2>/dev/null; }
 
 cleanup() {
-    local code=$? pid dir
+    local code=$? pid n
     set +e
     # The shell's word on each job that was killed is no news.
     exec 3>&2 2>/dev/null
@@ -105,6 +106,7 @@ trap 'exit 143' TERM
 need jq tar zstd python3
 
 # config [TOML]: writes $T/lastgasp.toml with our own store and control socket, and TOML after that.
+# shellcheck disable=SC2120 # its callers are in other files
 config() {
     cat >"$T/lastgasp.toml" <<TOML
 [general]

@@ -75,10 +75,10 @@ impl Core {
             Decision::Update { id, event, recurrences } => {
                 let losses = self.all_losses();
                 if !self.workers.update(&id, &event, recurrences, &losses) {
-                    self.say(
-                        log::Level::Warn,
-                        format!("{} belongs to incident {id}, whose snapshot is complete", brief(&event)),
-                    );
+                    let text = format!("{} belongs to incident {id}, whose snapshot is complete", brief(&event));
+                    self.say(log::Level::Warn, text);
+                    let line = HistoryLine::of(Happening::Followed, clock::wall(), &event);
+                    self.remember(HistoryLine { incident: Some(id), ..line });
                 }
             }
             Decision::Note(event) => {

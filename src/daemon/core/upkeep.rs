@@ -2,7 +2,7 @@
 
 use crate::daemon::core::Core;
 use crate::daemon::keep::Tidy;
-use crate::model::Mono;
+use crate::model::{Happening, Mono};
 use crate::probe::ProbeOrder;
 use crate::source::role::{TailMessage, TailOrder};
 use crate::sys::clock;
@@ -128,6 +128,7 @@ impl Core {
         if self.workers.busy() && now.since(since) < STOP_MAX {
             return false;
         }
+        self.remember_own(Happening::Stopped);
         self.save(now, true);
         let _ = self.tail.order(&TailOrder::Stop);
         true

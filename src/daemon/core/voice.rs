@@ -3,7 +3,7 @@
 use crate::daemon::core::{Core, push};
 use crate::daemon::status::{LogLine, Status};
 use crate::daemon::workers::{Ground, Workers};
-use crate::model::{Event, Losses};
+use crate::model::{Event, Happening, HistoryLine, Losses};
 use crate::sys::clock;
 
 const LOG_MAX: usize = 50;
@@ -60,9 +60,17 @@ impl Core {
                 "nothing can be watched: no kernel log, no console log, no probe (run as root, or configure one)";
             self.say(log::Level::Error, text.into());
         }
+        self.remember_own(Happening::Started);
         if let Some(n) = &self.notify {
             n.send("READY=1");
         }
+    }
+
+    /// A line of history about this run itself.
+    pub(super) fn remember_own(&mut self, what: Happening) {
+        let (host, version) = (self.identity.host.clone(), self.identity.version.clone());
+        let title = Some(format!("lastgasp {version}"));
+        self.remember(HistoryLine { at: clock::wall(), what, host, kind: None, title, incident: None, detail: None });
     }
 
     /// One line for the log and for `status`.
