@@ -26,6 +26,7 @@ const ATTEMPTS_MAX: usize = 4;
 /// Stuck workers that are tolerated before no new spare is started.
 const STUCK_MAX: usize = 4;
 const RESPAWN_WAIT: Duration = Duration::from_secs(2);
+const RESPAWN_WAIT_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct Worker {
@@ -97,6 +98,10 @@ pub struct Workers {
     config: Config,
     spare: Option<Worker>,
     spare_retry_at: Mono,
+    /// How long the next replacement of a spare waits; grows while they fail.
+    respawn_wait: Duration,
+    /// Why the last spare was lost, as told.
+    spare_error: Option<String>,
     active: Vec<Active>,
     /// With whether the trigger's complete report is still to come.
     queue: VecDeque<(Box<Incident>, bool)>,
@@ -110,6 +115,8 @@ impl Workers {
             config,
             spare: None,
             spare_retry_at: Mono(0),
+            respawn_wait: Duration::ZERO,
+            spare_error: None,
             active: Vec::new(),
             queue: VecDeque::new(),
             overflow: 0,
@@ -243,6 +250,7 @@ impl Workers {
                 if let Some(w) = self.find(pid) {
                     w.ready = true;
                 }
+                (self.respawn_wait, self.spare_error) = (Duration::ZERO, None);
                 g.news.push(News::Ready { store, notices });
             }
             Message::Durable { .. } => {
@@ -271,8 +279,15 @@ impl Workers {
             g.poller.remove(&spare.child.channel, Token::Worker(pid));
             spare.child.kill();
             g.abandoned.push(Some(spare.child));
-            self.spare_retry_at = g.now.plus(RESPAWN_WAIT);
-            g.news.push(News::Notice(format!("the spare capture worker is gone ({}); a new one follows", fault.error)));
+            // One that fails like the one before waits longer and is not told again.
+            self.respawn_wait = (self.respawn_wait * 2).clamp(RESPAWN_WAIT, RESPAWN_WAIT_MAX);
+            self.spare_retry_at = g.now.plus(self.respawn_wait);
+            if self.spare_error.as_ref() != Some(&fault.error) {
+                let text =
+                    format!("the spare capture worker is gone ({}); a new one is tried again and again", fault.error);
+                g.news.push(News::Notice(text));
+                self.spare_error = Some(fault.error);
+            }
             return;
         }
         let Some(at) = self.active.iter().position(|a| a.worker.child.pid.0 == pid) else { return };
