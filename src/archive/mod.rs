@@ -14,7 +14,7 @@
 //!   entries only, a cut file is good up to its last whole frame, one entry is read by unpacking one frame.
 //! - `incident.json` ([`crate::model::Incident`]) comes first and says what happened; `manifest.json`
 //!   ([`Manifest`]) comes last and says how every collector ended and what every entry is.
-//! - A file without manifest and seek table is a capture that was interrupted: [`salvage`] completes it.
+//! - A file without manifest and seek table is a capture that was interrupted: [`salvage()`] completes it.
 
 mod error;
 mod extract;

@@ -3,7 +3,7 @@
 //! Files of /proc that take no lock are read on the calling thread. All others stand on a disk or ask a
 //! driver, which may never answer: each of those reads is guarded.
 
-use crate::capture::guarded::{Guard, Unanswered};
+use crate::capture::guard::{Guard, Unanswered};
 use crate::capture::{CollectError, Context, FileSpec, Sink, Stop};
 use crate::host::{Capped, Root};
 use std::io;

@@ -1,7 +1,7 @@
 //! Programs of the host as sources of entries: found, run within a limit, their output put, their failure
 //! told in one line.
 
-use crate::capture::guarded::Guard;
+use crate::capture::guard::Guard;
 use crate::capture::{CollectError, Context, Sink};
 use crate::host::mask::mask_cmdline;
 use crate::model::Deadline;

@@ -2,9 +2,10 @@
 //! deliver to one place in one order. Never waits for a collector beyond its deadline.
 
 use crate::capture::context::Shared;
+use crate::capture::guard::where_held;
 use crate::capture::pool::Pool;
 use crate::capture::sink::{Delivery, Item};
-use crate::capture::{CollectError, Context, Sink, Source, Spec, files, stuck};
+use crate::capture::{CollectError, Context, Sink, Source, Spec, files};
 use crate::config::Config;
 use crate::host::Root;
 use crate::model::{Deadline, Incident, Missing, Mono, Outcome};
@@ -124,7 +125,7 @@ fn next(
         r.cancelled.store(true, Ordering::Relaxed);
         let mut ran = r.ran;
         let tid = r.tid.load(Ordering::Relaxed);
-        let place = if tid == 0 { "did not get to run".into() } else { stuck::where_is(tid) };
+        let place = if tid == 0 { "did not get to run".into() } else { where_held(tid).to_string() };
         ran.outcome =
             Outcome::TimedOut(format!("given up after {} ms: {place}", now.since(ran.started_at).as_millis()));
         end(ran, ended, on);

@@ -105,7 +105,7 @@ pub enum ProbeTarget {
     Unit {
         unit: String,
     },
-    /// At least `min` processes of this name (as in /proc/PID/comm or the base name of argv[0]).
+    /// At least `min` processes of this name (as in /proc/PID/comm or the base name of its first argument).
     Process {
         name: String,
         min: u32,

@@ -50,7 +50,7 @@ pub(crate) fn by_name(root: &Root, name: &str, min: u32, deadline: Deadline) -> 
     Err(Fail::new(ProbeCause::TooFew, format!("{found} processes named {name}, want {min}")))
 }
 
-/// By the base name of argv[0]; where the kernel cut the name, of the script in argv[1] too.
+/// By the base name of `argv[0]`; where the kernel cut the name, of the script in `argv[1]` too.
 fn is_called(name: &[u8], comm: &[u8], cmdline: &[u8]) -> bool {
     let cut = name.len() > COMM_MAX && comm == &name[..COMM_MAX];
     let mut args = cmdline.split(|b| *b == 0).map(|a| a.rsplit(|b| *b == b'/').next().unwrap_or_default());

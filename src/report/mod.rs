@@ -1,7 +1,7 @@
 //! Snapshots for people and for programs: everything is rendered into a `&mut dyn Write`, as text or
 //! as JSON. Nothing here prints, reads a clock or decides an exit code.
 //!
-//! Whatever comes out of a log, an archive or a file name is hostile text: it passes [`safe`] before it
+//! Whatever comes out of a log, an archive or a file name is hostile text: it passes [`safe()`] before it
 //! reaches a terminal. JSON escapes it by itself.
 
 mod actions;

@@ -14,7 +14,7 @@ pub mod notify;
 pub mod procdir;
 pub mod process;
 pub mod random;
-pub mod ring_read;
+pub mod ring;
 pub mod rlimit;
 pub mod rtnetlink;
 pub mod sock_diag;

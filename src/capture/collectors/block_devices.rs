@@ -1,7 +1,7 @@
 //! Block devices: what they are, how their queues are set, what waits in them, what they have failed.
 
 use crate::capture::files::FILE_LIMIT;
-use crate::capture::guarded::Guard;
+use crate::capture::guard::Guard;
 use crate::capture::{CollectError, Context, FileSpec, Sensitivity, Sink, Source, Spec, Tier, files};
 use crate::host::{disks, mounts};
 

@@ -2,7 +2,7 @@
 //!
 //! Answers which service or container is at its limit, is throttled, or had processes killed inside.
 
-use crate::capture::guard::Guard;
+use crate::capture::guard::Sweep;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::bytes::push_word;
 use crate::host::cgroup::{self, Group, Limit, Version};
@@ -22,7 +22,7 @@ pub const SPEC: Spec = Spec {
 };
 
 /// `memory.stat` may have to add up the counters of all CPUs first.
-const GUARD: Guard = Guard { per_item: Duration::from_millis(500), max_stuck: 2, workers: 1 };
+const GUARD: Sweep = Sweep { per_item: Duration::from_millis(500), max_stuck: 2, workers: 1 };
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let Some(version) = cgroup::version(&ctx.root) else {

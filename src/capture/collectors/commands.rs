@@ -1,6 +1,6 @@
 //! Commands of the operator (`capture.commands`): program and arguments, no shell, each with limit and cap.
 
-use crate::capture::guarded::Guard;
+use crate::capture::guard::Guard;
 use crate::capture::helper::{self, Helper};
 use crate::capture::mangle::{plain, unique};
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};

@@ -1,7 +1,7 @@
 //! How fast each physical disk reads, measured past the page cache for about a second; a disk that does not
 //! answer a read is given up and said so.
 
-use crate::capture::guarded::where_held;
+use crate::capture::guard::where_held;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::disk_bench::{Figures, Plan, Step, Tally, measure};
 use crate::host::{disks, diskstats};
@@ -150,8 +150,8 @@ fn measure_all(mut queue: Vec<String>, ctx: &Context, sink: &mut Sink, told: &mu
                 finish(r.disk, &r.tally, trouble, sink, told);
             } else if quiet > READ_LIMIT {
                 let r = running.swap_remove(i);
-                let mut held = r.tally.tid.map(where_held).unwrap_or_default();
-                held.waited_ms = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
+                let held = r.tally.tid.map(where_held).unwrap_or_default();
+                let held = format!("no answer in {} ms, held at {held}", quiet.as_millis());
                 finish(r.disk, &r.tally, Some(format!("gave up, a read did not return: {held}")), sink, told);
             } else {
                 i += 1;

@@ -1,6 +1,6 @@
 //! What configured names resolve to, as programs on this machine would resolve them, and how long it takes.
 
-use crate::capture::guarded::Guard;
+use crate::capture::guard::Guard;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::sys::clock;
 use serde::Serialize;

@@ -69,7 +69,7 @@ pub const SPEC: Spec = Spec {
 const CAP: usize = 256 << 10;
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
-    let mut guard = crate::capture::guarded::Guard::new(files::MAX_ABANDONED);
+    let mut guard = crate::capture::guard::Guard::new(files::MAX_ABANDONED);
     let mut release_seen = false;
     let mut seen = std::collections::BTreeSet::new();
     for spec in FILES {

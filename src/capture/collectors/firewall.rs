@@ -1,6 +1,6 @@
 //! Packet filter rules with their counters: what drops the packets of a port that seems down.
 
-use crate::capture::guarded::Guard;
+use crate::capture::guard::Guard;
 use crate::capture::helper::{self, Helper};
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::sys::capability::Capability;

@@ -1,6 +1,6 @@
 //! The journal before the incident: of the whole machine, and of the unit that failed.
 
-use crate::capture::guarded::Guard;
+use crate::capture::guard::Guard;
 use crate::capture::helper::{self, Helper};
 use crate::capture::mangle::mangle;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier, files, subject};

@@ -6,7 +6,7 @@
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::bytes::{hex, lines, number, push_number};
 use crate::sys::capability::Capability;
-use crate::sys::ring_read;
+use crate::sys::{klog, ring};
 use std::io;
 
 pub const SPEC: Spec = Spec {
@@ -37,7 +37,7 @@ pub(crate) fn collect(
     if !ctx.root.is_real() {
         return Err(CollectError::Skipped("the log ring belongs to the machine, not to a directory".into()));
     }
-    match ring_read::kmsg(RING_CAP, ctx.deadline) {
+    match ring::read(RING_CAP, ctx.deadline) {
         Ok(ring) => {
             if ring.overruns > 0 {
                 sink.missing("kernel log records", format!("overwritten {} times while they were read", ring.overruns));
@@ -49,7 +49,7 @@ pub(crate) fn collect(
             }
             Ok(())
         }
-        Err(kmsg) => match ring_read::klog(RING_CAP) {
+        Err(kmsg) => match syslog() {
             Ok(raw) => {
                 sink.missing("levels and facilities", format!("/dev/kmsg: {kmsg}; read through syslog(2) instead"));
                 sink.put(dmesg_entry, without_levels(&raw))?;
@@ -63,6 +63,13 @@ pub(crate) fn collect(
             }
         },
     }
+}
+
+/// The ring as text through syslog(2), where /dev/kmsg cannot be opened.
+fn syslog() -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    klog::read_all(&mut text, RING_CAP)?;
+    Ok(text)
 }
 
 /// Records (`6,1234,5678901,-;text`, then ` KEY=value` lines) as dmesg prints them: `[    5.678901] text`.

@@ -1,7 +1,7 @@
 //! The ends of log files: the system's, the configured ones, the consoles', and those of the failing service.
 
 use crate::capture::files::{self, ReadError};
-use crate::capture::guarded::Guard;
+use crate::capture::guard::Guard;
 use crate::capture::{CollectError, Context, FileSpec, Sensitivity, Sink, Source, Spec, Tier, subject};
 use crate::sys::capability::Capability;
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! Mounted file systems and how full they are; one that does not answer is listed as such, with the place
 //! in the kernel where asking it got stuck.
 
-use crate::capture::guarded::{Guard, Unanswered};
+use crate::capture::guard::{Guard, Unanswered};
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::mounts::{self, Mount, Reach, Row};
 use crate::sys::statfs::{self, Space};

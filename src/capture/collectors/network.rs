@@ -1,6 +1,6 @@
 //! The network as the kernel has it now: links, addresses, routes, rules and neighbours, over netlink.
 
-use crate::capture::guarded::Guard;
+use crate::capture::guard::Guard;
 use crate::capture::mangle::mangle;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::net::{self, Address, Hardware, Link, Neighbour, Route, Rule, hardware, names};

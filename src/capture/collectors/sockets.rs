@@ -4,7 +4,7 @@
 //! which listener does not accept, how many connections are in which state on which port, and which peer
 //! holds them all.
 
-use crate::capture::guard::Guard;
+use crate::capture::guard::Sweep;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::bytes::{push_number, push_word};
 use crate::host::sockets::{self, CLOSE, From, Inet, LISTEN, Proto, Sockets, Unix};
@@ -27,7 +27,7 @@ pub const SPEC: Spec = Spec {
 };
 
 /// The kernel may wait for modprobe before it answers; 10,000 sockets take 12 ms when it does not.
-const DUMP_GUARD: Guard = Guard { per_item: Duration::from_millis(1_500), max_stuck: 1, workers: 1 };
+const DUMP_GUARD: Sweep = Sweep { per_item: Duration::from_millis(1_500), max_stuck: 1, workers: 1 };
 /// Peers and ports shown in the summary.
 const TOP: usize = 50;
 

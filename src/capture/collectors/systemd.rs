@@ -1,6 +1,6 @@
 //! What systemd thinks of its units, and of the failing one in particular.
 
-use crate::capture::guarded::Guard;
+use crate::capture::guard::Guard;
 use crate::capture::helper::{self, Helper};
 use crate::capture::mangle::mangle;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier, subject};

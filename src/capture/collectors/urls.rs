@@ -1,7 +1,7 @@
 //! Pages that the config names (`capture.urls`), such as a status page of Apache: one plain HTTP request
 //! each.
 
-use crate::capture::guarded::Guard;
+use crate::capture::guard::Guard;
 use crate::capture::mangle::{plain, unique};
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::model::Deadline;

@@ -1,7 +1,7 @@
 //! The rule table: what a rule says, as data, and all rules in the order in which they are asked.
 //!
 //! A line is looked at when it holds a trigger. Of the rules whose trigger it holds, the first one in
-//! [`ALL`] whose place, vetoes and check agree takes the line: put the special before the general.
+//! the list of all rules whose place, vetoes and check agree takes the line: put the special before the general.
 //! Each rule names the kernel source that prints its phrase.
 
 mod boot;

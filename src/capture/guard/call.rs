@@ -6,43 +6,23 @@
 //! machine that blocks everything must not collect threads. A thread in uninterruptible sleep pins its
 //! process, so a guard belongs into a process that can be abandoned itself.
 
+use crate::capture::guard::{Held, where_held};
 use crate::model::Mono;
 use crate::sys::clock;
 use std::fmt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// Most bytes kept of a stuck thread's kernel stack.
-const STACK_CAP: usize = 4096;
-
-/// Where a call that did not return is held.
+/// A call that did not return.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stuck {
     pub waited_ms: u64,
-    /// Kernel function it sleeps in; `None` where the kernel does not tell.
-    pub wchan: Option<String>,
-    /// `/proc/self/task/TID/syscall`: number, arguments, stack and instruction pointer.
-    pub syscall: Option<String>,
-    /// Kernel stack, innermost first; needs CAP_SYS_ADMIN.
-    pub stack: Option<String>,
+    pub held: Held,
 }
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no answer in {} ms", self.waited_ms)?;
-        if let Some(w) = &self.wchan {
-            write!(f, ", held in {w}")?;
-        }
-        match (&self.stack, &self.syscall) {
-            (Some(stack), _) => {
-                // `[<0>] fuse_statfs+0xe8/0x150`: the address is always hidden.
-                let frames: Vec<&str> = stack.lines().map(|l| l.trim().trim_start_matches("[<0>] ")).collect();
-                write!(f, ", stack {}", frames.join(" < "))?;
-            }
-            (None, Some(syscall)) => write!(f, ", syscall {syscall}")?,
-            (None, None) => {}
-        }
-        Ok(())
+        write!(f, "no answer in {} ms, held at {}", self.waited_ms, self.held)
     }
 }
 
@@ -135,9 +115,8 @@ impl Guard {
             Err(RecvTimeoutError::Disconnected) => Err(Unanswered::Panicked),
             Err(RecvTimeoutError::Timeout) => {
                 self.abandoned += 1;
-                let mut stuck = where_held(helper.tid);
-                stuck.waited_ms = u64::try_from(clock::mono().since(began).as_millis()).unwrap_or(u64::MAX);
-                Err(Unanswered::Stuck(stuck))
+                let waited_ms = u64::try_from(clock::mono().since(began).as_millis()).unwrap_or(u64::MAX);
+                Err(Unanswered::Stuck(Stuck { waited_ms, held: where_held(helper.tid) }))
             }
         }
     }
@@ -159,18 +138,6 @@ fn start() -> Result<Helper, Unanswered> {
     Ok(Helper { tid, jobs })
 }
 
-/// Reads what the kernel says about a thread of our own. These files take no lock of the file system
-/// that the thread may be stuck in.
-pub(crate) fn where_held(tid: i32) -> Stuck {
-    let read = |name: &str| {
-        let file = std::fs::File::open(format!("/proc/self/task/{tid}/{name}")).ok()?;
-        let got = crate::host::root::read_capped(file, STACK_CAP).ok()?;
-        let text = got.text().trim().to_owned();
-        (!text.is_empty() && text != "0").then_some(text)
-    };
-    Stuck { waited_ms: 0, wchan: read("wchan"), syscall: read("syscall"), stack: read("stack") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,7 +155,7 @@ mod tests {
             match guard.call(limit, move || std::fs::File::open(path).is_ok()) {
                 Err(Unanswered::Stuck(s)) => {
                     assert!(s.waited_ms >= 50, "{s:?}");
-                    assert!(s.wchan.is_some() || s.syscall.is_some(), "{s:?}");
+                    assert!(s.held.wchan.is_some() || s.held.syscall.is_some(), "{s:?}");
                 }
                 other => panic!("{other:?}"),
             }

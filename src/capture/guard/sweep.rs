@@ -10,6 +10,7 @@
 //! no hand-over per item. A thread that hangs in state D pins its process: guards are for processes
 //! that may themselves be abandoned.
 
+use crate::capture::guard::where_held;
 use crate::model::{Deadline, Mono};
 use crate::sys::clock;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +23,7 @@ const STACK_BYTES: usize = 512 * 1024;
 
 /// The limits of one sweep.
 #[derive(Clone, Copy, Debug)]
-pub struct Guard {
+pub struct Sweep {
     /// Longest that one item may take.
     pub per_item: Duration,
     /// After this many abandoned threads the remaining items are skipped.
@@ -32,7 +33,7 @@ pub struct Guard {
 }
 
 /// For files of one process: answered in 40 ms at most even under memory pressure, when answered at all.
-pub const PER_PROCESS: Guard = Guard { per_item: Duration::from_millis(200), max_stuck: 8, workers: 1 };
+pub const PER_PROCESS: Sweep = Sweep { per_item: Duration::from_millis(200), max_stuck: 8, workers: 1 };
 
 /// An item that was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Guard {
+impl Sweep {
     /// Runs `job` once for each item. `scratch` makes what a worker keeps between its items (buffers).
     /// Returns when all items are done, given up or skipped, at the latest at `deadline` plus one
     /// `per_item`. A process that cannot start threads (task limit reached) does the work itself,
@@ -139,7 +140,8 @@ impl Guard {
                 let late = at != 0 && busy > self.per_item;
                 if late && !self.only_starved(slot, busy) && slot.at.load(Ordering::Acquire) == at {
                     slot.abandoned.store(true, Ordering::Release);
-                    stuck.push(Stuck { index: at - 1, place: place_of(slot.tid.load(Ordering::Relaxed)) });
+                    stuck
+                        .push(Stuck { index: at - 1, place: where_held(slot.tid.load(Ordering::Relaxed)).to_string() });
                     replace += 1;
                 } else {
                     active += 1;
@@ -175,7 +177,7 @@ impl Guard {
     /// One piece of work under this guard's limit. Err: where it hung, or that it panicked.
     pub fn run<O: Send + 'static>(&self, job: impl Fn() -> O + Send + Sync + 'static) -> Result<O, String> {
         let deadline = Deadline::after(clock::mono(), self.per_item);
-        let one = Guard { workers: 1, ..*self };
+        let one = Sweep { workers: 1, ..*self };
         let mut swept = one.sweep(Arc::new(vec![()]), deadline, || (), move |(), (), _| job());
         match swept.results.pop().flatten() {
             Some(o) => Ok(o),
@@ -259,29 +261,6 @@ fn is_runnable(tid: i32) -> bool {
     stat.ok().and_then(|c| crate::host::stat::parse_stat(&c.bytes)).is_some_and(|s| s.state == b'R')
 }
 
-/// Where one of our own threads waits, from the lock-free files of /proc.
-pub fn place_of(tid: i32) -> String {
-    let read = |file: &str| {
-        let path = format!("/proc/self/task/{tid}/{file}");
-        let got = crate::host::Root::real().read(path, 4096).ok()?;
-        let text = got.text().trim().replace("[<0>] ", "").replace('\n', " < ");
-        (!text.is_empty() && text != "0").then_some(text)
-    };
-    let mut place = String::new();
-    for file in ["wchan", "syscall", "stack"] {
-        if let Some(text) = read(file) {
-            if !place.is_empty() {
-                place.push(' ');
-            }
-            place.push_str(file);
-            place.push('=');
-            // The call's number is what tells; its arguments are addresses.
-            place.push_str(if file == "syscall" { text.split(' ').next().unwrap_or(&text) } else { &text });
-        }
-    }
-    if place.is_empty() { "the kernel does not say where".into() } else { place }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,7 +274,7 @@ mod tests {
     fn items_come_back_in_order_and_a_panic_costs_one() {
         for workers in [1, 3] {
             let items = Arc::new((0..500u32).collect::<Vec<_>>());
-            let guard = Guard { workers, ..PER_PROCESS };
+            let guard = Sweep { workers, ..PER_PROCESS };
             let swept = guard.sweep(
                 items,
                 soon(),
@@ -318,7 +297,7 @@ mod tests {
         // A read of an empty pipe hangs until the test lets it go.
         let (reader, writer) = nix::unistd::pipe().expect("pipe");
         let reader = Arc::new(reader);
-        let guard = Guard { per_item: Duration::from_millis(60), max_stuck: 3, workers: 1 };
+        let guard = Sweep { per_item: Duration::from_millis(60), max_stuck: 3, workers: 1 };
         let items = Arc::new((0..50usize).collect::<Vec<_>>());
         let r = Arc::clone(&reader);
         let began = clock::mono();
@@ -343,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_long_item_that_goes_on_and_one_that_only_computes_are_not_given_up() {
-        let guard = Guard { per_item: Duration::from_millis(50), max_stuck: 1, workers: 1 };
+        let guard = Sweep { per_item: Duration::from_millis(50), max_stuck: 1, workers: 1 };
         let (reader, _writer) = nix::unistd::pipe().expect("pipe");
         let swept = guard.sweep(
             Arc::new(vec![0, 1]),
@@ -367,7 +346,7 @@ mod tests {
     fn too_many_hanging_items_end_the_sweep() {
         let (reader, writer) = nix::unistd::pipe().expect("pipe");
         let reader = Arc::new(reader);
-        let guard = Guard { per_item: Duration::from_millis(40), max_stuck: 2, workers: 1 };
+        let guard = Sweep { per_item: Duration::from_millis(40), max_stuck: 2, workers: 1 };
         let r = Arc::clone(&reader);
         let swept = guard.sweep(
             Arc::new(vec![(); 10]),

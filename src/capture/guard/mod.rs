@@ -1,0 +1,10 @@
+//! Work that may hang in the kernel, on threads that can be left behind: single calls ([`Guard`]), long
+//! lists of items ([`Sweep`]), and where a thread that was left behind is held ([`Held`]).
+
+mod call;
+mod held;
+mod sweep;
+
+pub use call::{Guard, Stuck, Unanswered};
+pub use held::{Held, where_held};
+pub use sweep::{Beat, PER_PROCESS, Sweep, Swept};
