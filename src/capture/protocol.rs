@@ -13,7 +13,8 @@ pub enum Order {
     /// First of all: what to be ready for.
     Prepare(Box<Preparation>),
     /// Take the snapshot, publish it, end. `unfinished`: the trigger's complete report follows.
-    Capture { incident: Box<Incident>, unfinished: bool, collectors: Option<Vec<String>> },
+    /// `earlier`: why the attempts before this one failed, for the manifest.
+    Capture { incident: Box<Incident>, unfinished: bool, collectors: Option<Vec<String>>, earlier: Vec<String> },
     /// Meanwhile learned.
     Update { event: Box<Event>, recurrences: u64, losses: Losses },
 }
@@ -76,6 +77,9 @@ pub struct Published {
     pub outcomes: BTreeMap<String, u64>,
 }
 
+/// Room that a packet leaves beside an incident: the reasons of the attempts before, each of 500 characters.
+const ORDER_MAX: usize = 8 * 1024;
+
 /// Room that a packet leaves for an event, after the rest of its message.
 const EVENT_ENCODED_MAX: usize = PACKET_MAX - 16 * 1024;
 
@@ -97,7 +101,8 @@ pub fn fit_incident(incident: &mut Incident) {
     if let Trigger::Event(event) = &mut incident.trigger {
         fit_event(event);
     }
-    while serde_json::to_string(incident).map_or(0, |s| s.len()) > PACKET_MAX - 1024 && incident.events.pop().is_some()
+    while serde_json::to_string(incident).map_or(0, |s| s.len()) > PACKET_MAX - ORDER_MAX
+        && incident.events.pop().is_some()
     {
         incident.events_left_out += 1;
     }

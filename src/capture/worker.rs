@@ -6,7 +6,7 @@
 
 use crate::capture::context::Shared;
 use crate::capture::pool::Pool;
-use crate::capture::protocol::{Message, Order, Preparation};
+use crate::capture::protocol::{Message, Order};
 use crate::capture::schedule::{self, Base};
 use crate::capture::take::{Kit, Updates, take};
 use crate::capture::{Spec, Tier, registry};
@@ -50,8 +50,9 @@ pub fn run(channel: Channel) -> io::Result<()> {
     channel.send(&Message::Ready { store: store.dir().to_path_buf(), notices: notices.clone() })?;
     loop {
         match channel.recv::<Order>(&mut buf, None)? {
-            Received::Message(Order::Capture { incident, unfinished, collectors }) => {
-                let job = Job { preparation: &preparation, config, store: &store, pool: &pool, held: &held, notices };
+            Received::Message(Order::Capture { incident, unfinished, collectors, earlier }) => {
+                notices.extend(earlier.iter().map(|e| format!("an attempt before this one failed: {e}")));
+                let job = Job { config, store: &store, pool: &pool, held: &held, notices };
                 return job.capture(*incident, unfinished, collectors.as_deref(), &channel);
             }
             Received::Message(_) | Received::Empty => {}
@@ -61,7 +62,6 @@ pub fn run(channel: Channel) -> io::Result<()> {
 }
 
 struct Job<'a> {
-    preparation: &'a Preparation,
     config: Arc<Config>,
     store: &'a Store,
     pool: &'a Pool,
@@ -83,10 +83,7 @@ impl Job<'_> {
         let base = base(&self.config, incident, deadline);
         let specs: Vec<&'static Spec> =
             registry::ALL.iter().copied().filter(|s| only.is_none_or(|o| o.iter().any(|n| n == s.name))).collect();
-        let mut notes = self.notices;
-        if self.preparation.skip_stores > 0 {
-            notes.push(format!("the first {} store(s) did not answer in time", self.preparation.skip_stores));
-        }
+        let notes = self.notices;
         let kit = Kit { store: self.store, pool: self.pool, held: self.held, updates: &updates, unfinished, notes };
         // Progress may be dropped when the core is behind; the last message may not.
         let told = take(&base, &specs, &kit, &mut |m| drop(channel.try_send(&m)));

@@ -39,8 +39,8 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
     let incident = incident(&config, &args.reason);
     let live = global.format == Format::Text && std::io::stderr().is_terminal();
     let mut failures = Vec::new();
-    for skip_stores in 0..STORES_MAX {
-        match attempt(&config, &incident, args, skip_stores, live)? {
+    for _ in 0..STORES_MAX {
+        match attempt(&config, &incident, args, &failures, live)? {
             Ok(published) => return report(global, &published),
             Err(Failed { store, error }) => {
                 eprintln!("lastgasp: {error}");
@@ -101,11 +101,12 @@ fn attempt(
     config: &Config,
     incident: &Incident,
     args: &Args,
-    skip_stores: usize,
+    earlier: &[String],
     live: bool,
 ) -> Result<Result<Published, Failed>> {
     let child = spawn_self(&["role".into(), "capture".into()]).context("start a capture worker")?;
-    let preparation = Preparation { config: config.clone(), skip_stores, lock: false };
+    // Each attempt before this one failed for its store.
+    let preparation = Preparation { config: config.clone(), skip_stores: earlier.len(), lock: false };
     child.channel.send(&Order::Prepare(Box::new(preparation))).context("prepare the capture worker")?;
     let until = clock::mono().plus(Duration::from_millis(config.capture.deadline_ms) + PUBLISH_MAX);
     let mut buf = Vec::new();
@@ -119,7 +120,7 @@ fn attempt(
         match child.channel.recv::<Message>(&mut buf, Some(left)).context("hear the capture worker")? {
             Received::Message(Message::Ready { notices, .. }) => {
                 notices.iter().for_each(|n| progress.line(n));
-                order(&child, incident, args)?;
+                order(&child, incident, args, earlier)?;
             }
             Received::Message(Message::Published(p)) => {
                 progress.end();
@@ -139,9 +140,14 @@ fn attempt(
     }
 }
 
-fn order(child: &Child, incident: &Incident, args: &Args) -> Result<()> {
+fn order(child: &Child, incident: &Incident, args: &Args, earlier: &[String]) -> Result<()> {
     let collectors = if args.only.is_empty() { None } else { Some(args.only.clone()) };
-    let order = Order::Capture { incident: Box::new(incident.clone()), unfinished: false, collectors };
+    let order = Order::Capture {
+        incident: Box::new(incident.clone()),
+        unfinished: false,
+        collectors,
+        earlier: earlier.iter().map(|e| e.chars().take(500).collect()).collect(),
+    };
     child.channel.send(&order).context("order the capture")
 }
 

@@ -23,6 +23,8 @@ const T0_MAX: Duration = Duration::from_secs(15);
 const PUBLISH_MAX: Duration = Duration::from_secs(15);
 /// Attempts for one incident, over all stores.
 const ATTEMPTS_MAX: usize = 4;
+/// Most characters of a failed attempt's reason that the next one is told.
+const EARLIER_MAX: usize = 500;
 /// Stuck workers that are tolerated before no new spare is started.
 const STUCK_MAX: usize = 4;
 const RESPAWN_WAIT: Duration = Duration::from_secs(2);
@@ -43,6 +45,14 @@ struct Try {
     attempt: usize,
     /// Stores to leave out, because attempts before got stuck there.
     skip_stores: usize,
+    /// Why the attempts before failed.
+    earlier: Vec<String>,
+}
+
+impl Try {
+    fn first(incident: Box<Incident>, unfinished: bool) -> Try {
+        Try { incident, unfinished, attempt: 1, skip_stores: 0, earlier: Vec::new() }
+    }
 }
 
 #[derive(Debug)]
@@ -140,7 +150,7 @@ impl Workers {
         while self.active.len() < ACTIVE_MAX
             && let Some((incident, unfinished)) = self.queue.pop_front()
         {
-            self.start(Try { incident, unfinished, attempt: 1, skip_stores: 0 }, g);
+            self.start(Try::first(incident, unfinished), g);
         }
         if self.spare.is_some() || g.now < self.spare_retry_at || g.abandoned.reap() >= STUCK_MAX {
             return;
@@ -166,7 +176,7 @@ impl Workers {
     /// Takes a snapshot of `incident`, now or as soon as a worker is free.
     pub fn order(&mut self, incident: Box<Incident>, unfinished: bool, g: &mut Ground<'_>) {
         if self.active.len() < ACTIVE_MAX {
-            self.start(Try { incident, unfinished, attempt: 1, skip_stores: 0 }, g);
+            self.start(Try::first(incident, unfinished), g);
         } else if self.queue.len() < QUEUE_MAX {
             self.queue.push_back((incident, unfinished));
         } else {
@@ -185,7 +195,12 @@ impl Workers {
             }
         };
         fit_incident(&mut this.incident);
-        let order = Order::Capture { incident: this.incident.clone(), unfinished: this.unfinished, collectors: None };
+        let order = Order::Capture {
+            incident: this.incident.clone(),
+            unfinished: this.unfinished,
+            collectors: None,
+            earlier: this.earlier.clone(),
+        };
         if let Err(e) = worker.child.channel.try_send(&order) {
             g.poller.remove(&worker.child.channel, Token::Worker(worker.child.pid.0));
             worker.child.kill();
@@ -197,11 +212,13 @@ impl Workers {
     }
 
     /// Another attempt, if one is left.
-    fn again(&mut self, failed: Try, fault: Fault, g: &mut Ground<'_>) {
+    fn again(&mut self, mut failed: Try, fault: Fault, g: &mut Ground<'_>) {
         if failed.attempt >= ATTEMPTS_MAX {
             g.news.push(News::Lost { incident: failed.incident, error: fault.error });
             return;
         }
+        // A packet has room for a few of them.
+        failed.earlier.push(fault.error.chars().take(EARLIER_MAX).collect());
         g.news.push(News::Retry { id: failed.incident.id.clone(), error: fault.error });
         // A worker that was killed deserves the same store again; one that could not write does not.
         let skip_stores = failed.skip_stores + usize::from(fault.store);

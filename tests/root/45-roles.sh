@@ -100,7 +100,7 @@ say "worker stopped: snapshot in the second store after $(($(now_ms) - began)) m
 is "where the snapshot went" "$(dirname "$(status '.last_snapshots[-1].path')")" "$SECOND"
 snapshot=$(newest "$SECOND")
 sound "$snapshot"
-has "notes of the manifest" "$(manifest "$snapshot" '.notes[]')" "did not answer in time"
+has "notes of the manifest" "$(manifest "$snapshot" '.notes[]')" "an attempt before this one failed: the snapshot.s first tier did not reach the disk in time"
 await 30 '[ "$(status .spare_ready)" = true ]' "a spare worker"
 is "stuck children" "$(status .stuck_children)" 0
 is "captures lost" "$(status '.losses.counts.capture_failed // 0')" 0

@@ -101,6 +101,15 @@ touch "$T/file"
 snap file "$T/file" "$GOOD" || fail "snap: $(cat "$T/file.err")"
 went file "$GOOD" "$T/file.*Not a directory"
 
+# --- a disk that fills up in the middle of a snapshot
+
+mkdir "$T/tiny"
+# Enough to open the store, not enough for a snapshot.
+mount -t tmpfs -o size=96k,mode=0700 tmpfs "$T/tiny"
+MOUNTS+=("$T/tiny")
+snap tiny "$T/tiny" "$GOOD" || fail "snap: $(cat "$T/tiny.err")"
+went tiny "$GOOD" "an attempt before this one failed: write the snapshot $T/tiny/.*No space left on device"
+
 # --- the watch says it too, once
 
 config "[kmsg]
@@ -120,7 +129,7 @@ fi
 has "the second watch" "$(cat "$T/second.err")" "another watch answers on $CONTROL; stop it, or give this one its own general.control"
 is "the first watch goes on" "$(status .pid)" "$WATCH"
 stop_watch
-umount "$T/small" && MOUNTS=("$T/memory")
+umount "$T/small" && MOUNTS=("$T/memory" "$T/tiny")
 
 # --- without root
 
