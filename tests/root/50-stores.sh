@@ -77,7 +77,8 @@ fi
 mount -o remount,ro "$T/small"
 snap readonly "$FULL" "$GOOD" || fail "snap with a read-only first store: $(cat "$T/readonly.err")"
 went readonly "$GOOD" "$FULL.*Read-only file system.*remount it writable"
-# With nothing else, but the last resort in memory.
+# With nothing else, but the last resort in memory; which is left as it was.
+[ -d /run/lastgasp/store ] || had_no_store=1
 snap alone "$FULL" || fail "snap with a read-only store alone: $(cat "$T/alone.err")"
 went alone /run/lastgasp/store "Read-only file system"
 case $(stat -f -c %T /run/lastgasp/store) in
@@ -85,6 +86,10 @@ case $(stat -f -c %T /run/lastgasp/store) in
     *) say "CANNOT CHECK what is said of /run: it is not in memory here" ;;
 esac
 rm -f "$(path_of alone)"
+if [ -n "${had_no_store:-}" ]; then
+    rm -f /run/lastgasp/store/reserve
+    rmdir /run/lastgasp/store /run/lastgasp 2>/dev/null || true
+fi
 
 # --- a store in memory, one that others can write to, one that is a file
 
