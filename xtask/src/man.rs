@@ -103,12 +103,7 @@ fn description(roff: &mut Roff) {
 }
 
 fn section(roff: &mut Roff, title: &str) {
-    roff.control("SH", [quoted(title).as_str()]);
-}
-
-/// Titles with blanks are one argument.
-fn quoted(title: &str) -> String {
-    if title.contains(' ') { format!("\"{title}\"") } else { title.to_owned() }
+    roff.control("SH", [title]);
 }
 
 fn tagged(roff: &mut Roff, tag: &str, text: &str) {
@@ -189,7 +184,7 @@ fn config_keys(roff: &mut Roff) {
         roman(" prints a commented file."),
     ]);
     for part in keys::SECTIONS {
-        roff.control("SS", [quoted(&keys::header(part)).as_str()]);
+        roff.control("SS", [keys::header(part).as_str()]);
         roff.text([roman(part.doc)]);
         for key in keys::of(part.name) {
             let default = match key.default {
