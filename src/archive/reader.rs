@@ -178,6 +178,18 @@ impl Reader {
             let what = "a .tar.zst archive without incident.json".into();
             return Err(Error::Foreign { path: self.path.clone(), what });
         }
+        let why = match self.first_entry() {
+            Ok(incident) => return Ok(incident),
+            Err(why) => why,
+        };
+        match self.index() {
+            Ok(Some(m)) => Ok(m.incident.clone()),
+            _ => Err(self.damaged(format!("read {INCIDENT_ENTRY}"), why)),
+        }
+    }
+
+    /// `incident.json` as it stands in the archive, whatever the manifest knows; why it cannot be had.
+    pub(crate) fn first_entry(&self) -> std::result::Result<Incident, String> {
         let mut json = None;
         let problems = self.visit(vec![0], INCIDENT_MAX, &mut |found, body| {
             if found.path == INCIDENT_ENTRY && found.head.size <= INCIDENT_MAX {
@@ -186,14 +198,9 @@ impl Reader {
             }
             ControlFlow::Break(())
         });
-        let why = match json.map(|j| serde_json::from_slice(&j)) {
-            Some(Ok(incident)) => return Ok(incident),
-            Some(Err(e)) => e.to_string(),
-            None => problems.first().map_or_else(|| "it is not the first entry".into(), |p| p.to_string()),
-        };
-        match self.index() {
-            Ok(Some(m)) => Ok(m.incident.clone()),
-            _ => Err(self.damaged(format!("read {INCIDENT_ENTRY}"), why)),
+        match json.map(|j| serde_json::from_slice::<Incident>(&j)) {
+            Some(parsed) => parsed.map_err(|e| e.to_string()),
+            None => Err(problems.first().map_or_else(|| "it is not the first entry".into(), ToString::to_string)),
         }
     }
 

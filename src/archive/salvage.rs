@@ -6,7 +6,7 @@ use crate::archive::reader::{Reader, digest};
 use crate::archive::seektable::Sizes;
 use crate::archive::tarwalk::{TarWalk, What};
 use crate::archive::writer::{FRAME_BYTES, SyncData, Writer};
-use crate::archive::{Error, MANIFEST_ENTRY, Result};
+use crate::archive::{Error, INCIDENT_ENTRY, MANIFEST_ENTRY, Result};
 use crate::model::{Incident, Losses, Wall};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -42,16 +42,21 @@ pub fn salvage(partial: &Path, out: &mut File, note: &str) -> Result<Salvaged> {
     // A capture that was interrupted after its manifest (before the seek table, or the rename) told us all.
     let old = reader.index().ok().flatten().cloned();
     let mut writer = Writer::create(Out(out), &top)?;
+    // Damage that no checksum saw (a flipped checksum flag): the manifest knows better.
+    let altered = reader.first_entry().is_err();
+    if altered {
+        writer.append_incident(&incident)?;
+    }
     let (mut good, mut lost_frames, mut last_at) = (0, Vec::new(), incident.opened_at);
     for (i, frame) in reader.layout.frames.iter().enumerate() {
         match whole_frame(&reader, i, &top) {
-            Some((sizes, entries)) if frame.whole => {
+            Some((sizes, entries)) if frame.whole && !(altered && i == 0) => {
                 last_at = entries.iter().map(|e| e.at).max().unwrap_or(last_at).max(last_at);
                 writer.adopt_frame(crate::archive::frames::Slice::of(&reader.file, frame), sizes, entries)?;
                 good += frame.packed;
             }
             _ => {
-                let kept = loose_entries(&reader, i, &top, &mut writer, &mut last_at)?;
+                let kept = loose_entries(&reader, i, (&top, altered), &mut writer, &mut last_at)?;
                 if kept == 0 && manifest_only(&reader, i, &top) {
                     continue; // replaced by the new manifest
                 }
@@ -127,11 +132,11 @@ fn whole_frame(reader: &Reader, i: usize, top: &str) -> Option<(Sizes, Vec<Entry
     Some((Sizes { packed, unpacked }, entries))
 }
 
-/// Writes anew what is whole in a frame that is not.
+/// Writes anew what is whole in a frame that is not; leaves incident.json out if it was `altered`.
 fn loose_entries<F: Write + SyncData>(
     reader: &Reader,
     i: usize,
-    top: &str,
+    (top, altered): (&str, bool),
     writer: &mut Writer<F>,
     last_at: &mut Wall,
 ) -> Result<u64> {
@@ -139,7 +144,8 @@ fn loose_entries<F: Write + SyncData>(
     let mut kept = 0;
     while let Ok(Some(head)) = walk.next() {
         let Some(path) = head.path.strip_prefix(top).and_then(|p| p.strip_prefix('/')) else { break };
-        if head.what != What::File || path == MANIFEST_ENTRY || head.size > LOOSE_ENTRY_MAX {
+        let known_better = path == MANIFEST_ENTRY || (altered && path == INCIDENT_ENTRY);
+        if head.what != What::File || known_better || head.size > LOOSE_ENTRY_MAX {
             continue;
         }
         let mut bytes = Vec::with_capacity((head.size as usize).min(FRAME_BYTES as usize));
