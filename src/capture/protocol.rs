@@ -22,8 +22,8 @@ pub enum Order {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Preparation {
     pub config: Config,
-    /// Leave out so many of the stores, because a worker before got stuck there.
-    pub skip_stores: usize,
+    /// Stores to leave out, because an attempt before failed there.
+    pub avoid: Vec<PathBuf>,
     /// Lock memory and warm the path up: for the spare, which has the time.
     pub lock: bool,
 }

@@ -32,7 +32,7 @@ pub fn run(channel: Channel) -> io::Result<()> {
         _ => return Ok(()),
     };
     let channel = Arc::new(channel);
-    let (store, notices) = match store::open_from(&preparation.config.store, preparation.skip_stores) {
+    let (store, notices) = match store::open_except(&preparation.config.store, &preparation.avoid) {
         Ok(opened) => opened,
         Err(e) => return channel.send(&Message::Failed { store: false, error: e.to_string() }),
     };

@@ -7,11 +7,13 @@ use crate::cli::{Exit, Format, Global};
 use crate::config::Config;
 use crate::host::Root;
 use crate::model::{BootId, Incident, IncidentId, Kind, Losses, Trigger};
+use crate::store;
 use crate::sys::ipc::Received;
 use crate::sys::process::{Child, spawn_self};
 use crate::sys::{clock, random};
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(clap::Args, Debug)]
@@ -42,16 +44,18 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
     for _ in 0..STORES_MAX {
         match attempt(&config, &incident, args, &failures, live)? {
             Ok(published) => return report(global, &published),
-            Err(Failed { store, error }) => {
-                eprintln!("lastgasp: {error}");
-                failures.push(error);
-                if !store {
+            Err(failed) => {
+                eprintln!("lastgasp: {}", failed.error);
+                let over = failed.place.is_none();
+                failures.push(failed);
+                if over {
                     break;
                 }
             }
         }
     }
-    Err(anyhow!("no snapshot was written: {}", failures.join("; then ")))
+    let errors: Vec<&str> = failures.iter().map(|f| f.error.as_str()).collect();
+    Err(anyhow!("no snapshot was written: {}", errors.join("; then ")))
 }
 
 fn check_names(only: &[String]) -> Result<()> {
@@ -92,8 +96,8 @@ fn incident(config: &Config, reason: &str) -> Incident {
 }
 
 struct Failed {
-    /// Another store may do better.
-    store: bool,
+    /// The store that did not take it; another may do better. `None`: no store can help.
+    place: Option<PathBuf>,
     error: String,
 }
 
@@ -101,12 +105,14 @@ fn attempt(
     config: &Config,
     incident: &Incident,
     args: &Args,
-    earlier: &[String],
+    earlier: &[Failed],
     live: bool,
 ) -> Result<Result<Published, Failed>> {
     let child = spawn_self(&["role".into(), "capture".into()]).context("start a capture worker")?;
-    // Each attempt before this one failed for its store.
-    let preparation = Preparation { config: config.clone(), skip_stores: earlier.len(), lock: false };
+    let avoid: Vec<PathBuf> = earlier.iter().filter_map(|f| f.place.clone()).collect();
+    // Until the worker says where it writes: where it will try first.
+    let mut place = store::candidates(&config.store, None).into_iter().find(|d| !avoid.contains(d));
+    let preparation = Preparation { config: config.clone(), avoid, lock: false };
     child.channel.send(&Order::Prepare(Box::new(preparation))).context("prepare the capture worker")?;
     let until = clock::mono().plus(Duration::from_millis(config.capture.deadline_ms) + PUBLISH_MAX);
     let mut buf = Vec::new();
@@ -115,10 +121,11 @@ fn attempt(
         let left = until.since(clock::mono());
         if left.is_zero() {
             child.kill();
-            return Ok(Err(Failed { store: true, error: "the capture worker hangs; it is left alone".into() }));
+            return Ok(Err(Failed { place, error: "the capture worker hangs; it is left alone".into() }));
         }
         match child.channel.recv::<Message>(&mut buf, Some(left)).context("hear the capture worker")? {
-            Received::Message(Message::Ready { notices, .. }) => {
+            Received::Message(Message::Ready { store, notices }) => {
+                place = Some(store);
                 notices.iter().for_each(|n| progress.line(n));
                 order(&child, incident, args, earlier)?;
             }
@@ -128,25 +135,25 @@ fn attempt(
             }
             Received::Message(Message::Failed { store, error }) => {
                 progress.end();
-                return Ok(Err(Failed { store, error }));
+                return Ok(Err(Failed { place: place.filter(|_| store), error }));
             }
             Received::Message(m) => progress.show(&m),
             Received::Empty => {}
             Received::Closed => {
                 progress.end();
-                return Ok(Err(Failed { store: false, error: "the capture worker ended without a snapshot".into() }));
+                return Ok(Err(Failed { place: None, error: "the capture worker ended without a snapshot".into() }));
             }
         }
     }
 }
 
-fn order(child: &Child, incident: &Incident, args: &Args, earlier: &[String]) -> Result<()> {
+fn order(child: &Child, incident: &Incident, args: &Args, earlier: &[Failed]) -> Result<()> {
     let collectors = if args.only.is_empty() { None } else { Some(args.only.clone()) };
     let order = Order::Capture {
         incident: Box::new(incident.clone()),
         unfinished: false,
         collectors,
-        earlier: earlier.iter().map(|e| e.chars().take(500).collect()).collect(),
+        earlier: earlier.iter().map(|f| f.error.chars().take(500).collect()).collect(),
     };
     child.channel.send(&order).context("order the capture")
 }

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::daemon::children::{Abandoned, spawn_role};
 use crate::daemon::poller::{Poller, Token};
 use crate::model::{Event, Incident, IncidentId, Losses, Mono};
+use crate::store;
 use crate::sys::ipc::Received;
 use crate::sys::process::Child;
 use std::collections::VecDeque;
@@ -33,7 +34,8 @@ const RESPAWN_WAIT_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 struct Worker {
     child: Child,
-    ready: bool,
+    /// Where it writes; `None` until it is ready.
+    store: Option<PathBuf>,
 }
 
 /// One attempt at one incident.
@@ -43,15 +45,15 @@ struct Try {
     /// The trigger's complete report is still to come.
     unfinished: bool,
     attempt: usize,
-    /// Stores to leave out, because attempts before got stuck there.
-    skip_stores: usize,
+    /// Stores to leave out, because attempts before failed there.
+    avoid: Vec<PathBuf>,
     /// Why the attempts before failed.
     earlier: Vec<String>,
 }
 
 impl Try {
     fn first(incident: Box<Incident>, unfinished: bool) -> Try {
-        Try { incident, unfinished, attempt: 1, skip_stores: 0, earlier: Vec::new() }
+        Try { incident, unfinished, attempt: 1, avoid: Vec::new(), earlier: Vec::new() }
     }
 }
 
@@ -67,6 +69,8 @@ struct Active {
 #[derive(Debug)]
 struct Fault {
     store: bool,
+    /// The store, where it is known.
+    place: Option<PathBuf>,
     error: String,
 }
 
@@ -134,7 +138,7 @@ impl Workers {
     }
 
     pub fn spare_ready(&self) -> bool {
-        self.spare.as_ref().is_some_and(|s| s.ready)
+        self.spare.as_ref().is_some_and(|s| s.store.is_some())
     }
 
     pub fn busy(&self) -> bool {
@@ -156,21 +160,17 @@ impl Workers {
             return;
         }
         self.spare_retry_at = g.now.plus(RESPAWN_WAIT);
-        match self.spawn(0, true, g.poller) {
+        match self.spawn(Vec::new(), true, g.poller) {
             Ok(worker) => self.spare = Some(worker),
             Err(e) => g.news.push(News::Notice(format!("start a spare capture worker: {e}; tried again"))),
         }
     }
 
-    fn spawn(&self, skip_stores: usize, lock: bool, poller: &mut Poller) -> io::Result<Worker> {
+    fn spawn(&self, avoid: Vec<PathBuf>, lock: bool, poller: &mut Poller) -> io::Result<Worker> {
         let child = spawn_role("capture")?;
         poller.add(&child.channel, Token::Worker(child.pid.0))?;
-        child.channel.try_send(&Order::Prepare(Box::new(Preparation {
-            config: self.config.clone(),
-            skip_stores,
-            lock,
-        })))?;
-        Ok(Worker { child, ready: false })
+        child.channel.try_send(&Order::Prepare(Box::new(Preparation { config: self.config.clone(), avoid, lock })))?;
+        Ok(Worker { child, store: None })
     }
 
     /// Takes a snapshot of `incident`, now or as soon as a worker is free.
@@ -186,8 +186,8 @@ impl Workers {
     }
 
     fn start(&mut self, mut this: Try, g: &mut Ground<'_>) {
-        let spare = if this.skip_stores == 0 { self.spare.take() } else { None };
-        let worker = match spare.map_or_else(|| self.spawn(this.skip_stores, false, g.poller), Ok) {
+        let spare = if this.avoid.is_empty() { self.spare.take() } else { None };
+        let worker = match spare.map_or_else(|| self.spawn(this.avoid.clone(), false, g.poller), Ok) {
             Ok(w) => w,
             Err(e) => {
                 g.news.push(News::Lost { incident: this.incident, error: format!("start a capture worker: {e}") });
@@ -205,7 +205,7 @@ impl Workers {
             g.poller.remove(&worker.child.channel, Token::Worker(worker.child.pid.0));
             worker.child.kill();
             g.abandoned.push(Some(worker.child));
-            self.again(this, Fault { store: false, error: format!("order the capture: {e}") }, g);
+            self.again(this, Fault { store: false, place: None, error: format!("order the capture: {e}") }, g);
             return;
         }
         self.active.push(Active { worker, this, ordered_at: g.now, t0_durable: false });
@@ -221,8 +221,16 @@ impl Workers {
         failed.earlier.push(fault.error.chars().take(EARLIER_MAX).collect());
         g.news.push(News::Retry { id: failed.incident.id.clone(), error: fault.error });
         // A worker that was killed deserves the same store again; one that could not write does not.
-        let skip_stores = failed.skip_stores + usize::from(fault.store);
-        self.start(Try { attempt: failed.attempt + 1, skip_stores, ..failed }, g);
+        if fault.store {
+            let place = fault.place.or_else(|| self.next_store(&failed.avoid));
+            failed.avoid.extend(place);
+        }
+        self.start(Try { attempt: failed.attempt + 1, ..failed }, g);
+    }
+
+    /// Where a worker that never became ready was trying to write.
+    fn next_store(&self, avoid: &[PathBuf]) -> Option<PathBuf> {
+        store::candidates(&self.config.store, None).into_iter().find(|d| !avoid.contains(d))
     }
 
     /// Tells the worker of incident `id` more; false when it is not at work any more.
@@ -250,7 +258,7 @@ impl Workers {
                 Ok(Received::Message(m)) => self.take(pid, m, g),
                 Ok(Received::Closed) | Err(_) => {
                     let error = "the capture worker ended without a snapshot".into();
-                    self.gone(pid, Fault { store: false, error }, g);
+                    self.gone(pid, Fault { store: false, place: None, error }, g);
                     return;
                 }
             }
@@ -265,7 +273,7 @@ impl Workers {
         match message {
             Message::Ready { store, notices } => {
                 if let Some(w) = self.find(pid) {
-                    w.ready = true;
+                    w.store = Some(store.clone());
                 }
                 (self.respawn_wait, self.spare_error) = (Duration::ZERO, None);
                 g.news.push(News::Ready { store, notices });
@@ -284,7 +292,7 @@ impl Workers {
                     g.news.push(News::Published { published, incident: done.this.incident });
                 }
             }
-            Message::Failed { error, store, .. } => self.gone(pid, Fault { store, error }, g),
+            Message::Failed { error, store, .. } => self.gone(pid, Fault { store, place: None, error }, g),
             Message::Notice(text) => g.news.push(News::Notice(text)),
             Message::Started { .. } | Message::Ended { .. } => {}
         }
@@ -312,7 +320,7 @@ impl Workers {
         g.poller.remove(&failed.worker.child.channel, Token::Worker(pid));
         failed.worker.child.kill();
         g.abandoned.push(Some(failed.worker.child));
-        self.again(failed.this, fault, g);
+        self.again(failed.this, Fault { place: failed.worker.store, ..fault }, g);
     }
 
     /// Gives up workers that overran their time.
@@ -332,7 +340,7 @@ impl Workers {
             })
             .collect();
         for (pid, why) in late {
-            self.gone(pid, Fault { store: true, error: why.into() }, g);
+            self.gone(pid, Fault { store: true, place: None, error: why.into() }, g);
         }
     }
 

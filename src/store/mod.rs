@@ -23,7 +23,7 @@ mod salvage;
 
 pub use error::{Error, Result};
 pub use name::stem;
-pub use open::{candidates, default_dir, fallback_dir, open_first, open_from, view_first};
+pub use open::{candidates, default_dir, fallback_dir, open_except, open_first, view_first};
 pub use pending::{Pending, PendingFile};
 pub use retention::{Limits, Removal, plan};
 pub use salvage::{PartialFate, PartialResult};

@@ -58,9 +58,9 @@ pub fn open_first(config: &StoreConfig, only: Option<&Path>) -> Result<(Store, V
     open_any(config, candidates(config, only))
 }
 
-/// As [`open_first`], without the first `skip` directories: they were tried and did not answer.
-pub fn open_from(config: &StoreConfig, skip: usize) -> Result<(Store, Vec<String>)> {
-    open_any(config, candidates(config, None).into_iter().skip(skip).collect())
+/// As [`open_first`], without the directories in `avoid`: they were tried and did not take the bytes.
+pub fn open_except(config: &StoreConfig, avoid: &[PathBuf]) -> Result<(Store, Vec<String>)> {
+    open_any(config, candidates(config, None).into_iter().filter(|d| !avoid.contains(d)).collect())
 }
 
 fn open_any(config: &StoreConfig, dirs: Vec<PathBuf>) -> Result<(Store, Vec<String>)> {
@@ -79,7 +79,7 @@ fn open_any(config: &StoreConfig, dirs: Vec<PathBuf>) -> Result<(Store, Vec<Stri
             Err(e) => tried.push(with_remedy(&dir, &e)),
         }
     }
-    if tried.is_empty() {
+    if tried.is_empty() && candidates(config, None).is_empty() {
         tried.push("neither XDG_STATE_HOME, HOME nor XDG_RUNTIME_DIR is set; give --store DIR".into());
     }
     Err(Error::NoStore { tried })

@@ -51,13 +51,10 @@ impl Core {
                 if let Some(n) = drill {
                     self.drills[n].ids.push(incident.id.clone());
                 }
-                self.say(
-                    log::Level::Error,
-                    format!(
-                        "{}: {} on {}; taking snapshot {}",
-                        incident.kind, incident.title, incident.host, incident.id
-                    ),
-                );
+                let old = matches!(&incident.trigger, Trigger::Event(e) if e.old);
+                let old = if old { ", logged before this start" } else { "" };
+                let (kind, title, host, id) = (incident.kind, &incident.title, &incident.host, &incident.id);
+                self.say(log::Level::Error, format!("{kind}: {title} on {host}{old}; taking snapshot {id}"));
                 self.remember(HistoryLine {
                     at: incident.opened_at,
                     what: Happening::Incident,
