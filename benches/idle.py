@@ -96,7 +96,10 @@ def main():
             pids = [watch.pid, *children(watch.pid)]
             before, began = {pid: look(pid) for pid in pids}, time.monotonic()
             time.sleep(minutes * 60)
-            after, took = {pid: look(pid) for pid in pids}, time.monotonic() - began
+            try:
+                after, took = {pid: look(pid) for pid in pids}, time.monotonic() - began
+            except (FileNotFoundError, ProcessLookupError):
+                sys.exit("a process of the watch was replaced meanwhile (an incident, or a crash): not idle, try again")
             new = set(children(watch.pid)) - set(pids)
             end = status(config)
         finally:
