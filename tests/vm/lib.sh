@@ -18,7 +18,9 @@
 
 VM_CACHE=${LASTGASP_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lastgasp-tests}
 VM_SUITE=${VM_SUITE:-bookworm}
-VM_MIRROR=${VM_MIRROR:-http://deb.debian.org/debian}
+# Where packages come from: the same place as this machine's own.
+VM_MIRROR=${VM_MIRROR:-$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+    sed -n "s|^$VM_SUITE \(.*[^/]\)/*\$|\1|p" | sort -u | sed -n 1p || true)}
 # The least that boots with systemd as PID 1.
 # shellcheck disable=SC2034 # for those who source this
 VM_PACKAGES=systemd-sysv,udev,kmod,iproute2
@@ -38,6 +40,7 @@ vm_skip() {
 }
 
 vm_require() {
+    [ -n "$VM_MIRROR" ] || vm_skip "apt knows no source of $VM_SUITE here (set VM_MIRROR)"
     local pair missing=()
     [ "$(uname -m)" = x86_64 ] || vm_skip "guests are x86_64, this machine is $(uname -m)"
     [ "$(id -u)" = 0 ] || vm_skip "building a root file system needs root"
