@@ -177,6 +177,9 @@ fn file(out: &mut dyn Write, page: &Page) -> io::Result<()> {
     let id = page.incident.as_ref().map_or(String::new(), |i| format!("{}, ", i.id));
     let pinned = if page.pinned == Some(true) { ", pinned" } else { "" };
     field(out, "snapshot", &format!("{id}{} packed, {} entries{pinned}", size(page.bytes), page.entries))?;
+    if let Some(first) = page.incident.as_ref().and_then(|i| i.follows.as_ref()) {
+        field(out, "follows", &format!("{first}, which was complete when this was logged"))?;
+    }
     if let Some(m) = &page.manifest {
         let mut steps: Vec<String> = m
             .tiers

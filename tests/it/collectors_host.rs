@@ -56,6 +56,7 @@ fn incident() -> Incident {
         version: "0".into(),
         trigger: Trigger::Manual { reason: "test".into() },
         events: Vec::new(),
+        follows: None,
         events_left_out: 0,
         recurrences: 0,
         losses: Losses::default(),

@@ -56,6 +56,7 @@ pub fn incident(id: &str, at: Wall) -> Incident {
         version: "0.1.0".into(),
         trigger: Trigger::Event(Box::new(event())),
         events: Vec::new(),
+        follows: None,
         events_left_out: 0,
         recurrences: 2,
         losses: Losses::default(),

@@ -98,6 +98,7 @@ impl Core {
         let mut due = now.plus(TICK);
         let mut earlier = |t: Option<Mono>| due = t.map_or(due, |t| due.min(t));
         earlier(self.detector.next_due());
+        earlier(self.incidents.next_due());
         earlier(self.workers.next_due(now));
         if let Ok(log) = &self.kernel {
             earlier(log.poll_interval().map(|every| self.polled_at.plus(every)));
