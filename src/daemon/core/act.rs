@@ -25,6 +25,7 @@ impl Core {
     pub(super) fn act(&mut self) {
         let now = clock::mono();
         self.detector.tick(now, &mut self.found);
+        self.recount(now);
         for signal in std::mem::take(&mut self.found) {
             self.decide(signal, now);
         }
@@ -38,6 +39,7 @@ impl Core {
 
     pub(super) fn decide(&mut self, signal: Signal, now: Mono) {
         if let Signal::Closed(e) = &signal {
+            self.recount.found(e);
             *self.counts.events.entry(e.kind).or_default() += 1;
         }
         let host = Arc::clone(&signal.event().host);

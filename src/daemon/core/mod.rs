@@ -4,12 +4,14 @@
 mod act;
 mod drill;
 mod hear;
+mod recount;
 mod upkeep;
 mod voice;
 
 use crate::config::Config;
 use crate::daemon::children::{Abandoned, Helper};
 use crate::daemon::control::Control;
+use crate::daemon::core::recount::Recount;
 use crate::daemon::drills::Drill;
 use crate::daemon::poller::{Poller, Token};
 use crate::daemon::status::{LastSnapshot, LogLine};
@@ -18,6 +20,7 @@ use crate::detect::Detector;
 use crate::incident::{Identity, Incidents};
 use crate::model::{IncidentId, Kind, Losses, Mono, Record, Signal, Wall};
 use crate::probe::Hysteresis;
+use crate::source::counters::Counters;
 use crate::source::{Cursor, KernelLog};
 use crate::sys::clock;
 use crate::sys::notify::Notify;
@@ -47,6 +50,8 @@ pub struct Core {
     state_file: PathBuf,
     poller: Poller,
     kernel: Result<KernelLog, String>,
+    counters: Counters,
+    recount: Recount,
     detector: Detector,
     incidents: Incidents,
     probes: BTreeMap<String, (Hysteresis, Mono)>,
@@ -80,6 +85,9 @@ pub struct Core {
     started_at: Wall,
     counts: Counts,
     losses: Losses,
+    /// Losses that no log line has told of yet, and when the next may.
+    untold: Losses,
+    losses_due: Mono,
 }
 
 /// What `status` tells.
@@ -109,6 +117,8 @@ impl Core {
             state_file: parts.state_file,
             poller: parts.poller,
             kernel: parts.kernel,
+            counters: Counters::open(),
+            recount: Recount::default(),
             detector: parts.detector,
             tail: parts.tail,
             prober: Helper::new("probe", Token::Probe),
@@ -136,6 +146,8 @@ impl Core {
             started_at: clock::wall(),
             counts: Counts::default(),
             losses: Losses::default(),
+            untold: Losses::default(),
+            losses_due: Mono(0),
         }
     }
 

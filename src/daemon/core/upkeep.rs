@@ -43,6 +43,7 @@ impl Core {
         self.poll_klog(now);
         self.save(now, false);
         self.check_probes(now);
+        self.tell_losses(now);
         for client in self.control.idle(now) {
             self.drop_client(client);
         }
@@ -99,6 +100,8 @@ impl Core {
         let mut earlier = |t: Option<Mono>| due = t.map_or(due, |t| due.min(t));
         earlier(self.detector.next_due());
         earlier(self.incidents.next_due());
+        earlier(self.recount.next_due());
+        earlier((!self.untold.counts.is_empty()).then_some(self.losses_due));
         earlier(self.workers.next_due(now));
         if let Ok(log) = &self.kernel {
             earlier(log.poll_interval().map(|every| self.polled_at.plus(every)));

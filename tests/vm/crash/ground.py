@@ -61,12 +61,13 @@ def chosen(names, known):
 class Run:
     """One scenario on one kernel."""
 
-    def __init__(self, scenario, kernel, image, program, keep):
+    def __init__(self, scenario, kernel, image, program, args):
         self.scenario = scenario
         self.kernel = kernel
         self.image = image
         self.program = program
-        self.keep = keep
+        self.keep = args.keep
+        self.record = args.record
         self.verdict = judge.Verdict()
 
     def go(self):
@@ -78,6 +79,9 @@ class Run:
                 # An emulated processor now and then loses a timer interrupt while booting.
                 shutil.rmtree(self.dir)
                 self.dir.mkdir()
+            if self.record and self.verdict.passed and not self.scenario.get("noted"):
+                if not self.scenario.get("quiet") or self.scenario.get("record"):
+                    record.keep(self, self.record)
         except Exception as error:  # one broken run must not end the others
             self.verdict.problems.append(f"{type(error).__name__}: {error}")
         finally:
@@ -150,9 +154,8 @@ class Run:
         scenario, verdict = self.scenario, self.verdict
         fatal = scenario.get("fatal", False)
         self.watcher.within(40, lambda: self.watcher.store.of("captured") and self.watcher.settled())
-        # A fault in several reports may end in a further snapshot, when the burst is over.
-        if scenario.get("says"):
-            self.watcher.within(20, lambda: len(self.watcher.store.of("captured")) > 1 and self.watcher.settled())
+        # What comes after the first snapshot was complete is in a further one, at the latest when the burst is over.
+        self.watcher.within(20, lambda: judge.all_told(scenario, self.watcher.store.snapshots()))
         seen = self.watcher.store.snapshots()
         host = judge.fault_snapshot(verdict, scenario, "host", seen, fatal)
         if host:
@@ -219,7 +222,7 @@ def main():
     parser.add_argument("--kernel", default="6.1", help="6.1, 6.1-rt, 6.12, or several with commas")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="guests at once")
     parser.add_argument("--keep", help="directory for everything that a run leaves")
-    parser.add_argument("--table", help="file that gets the table, in Markdown")
+    parser.add_argument("--table", help="Markdown file whose table is replaced")
     parser.add_argument("--record", help="directory for cut logs of the faults, as fixtures")
     parser.add_argument("names", nargs="+", metavar="SCENARIO")
     args = parser.parse_args()
@@ -233,17 +236,17 @@ def main():
             sys.exit(f"no guest of kernel {kernel}")
         images[kernel] = done.stdout.strip()
     runs = [
-        Run(s, k, images[k], program, args.keep) for k in kernels for s in picked if k in s.get("kernels", kernels)
+        Run(s, k, images[k], program, args) for k in kernels for s in picked if k in s.get("kernels", kernels)
     ]
     lock = threading.Lock()
     done = []
     started = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for run in pool.map(lambda r: finished(r, args, lock), runs):
+        for run in pool.map(lambda r: finished(r, lock), runs):
             done.append(run)
     if args.table:
         releases = {k: (Path(images[k]) / "release").read_text().strip() for k in kernels}
-        Path(args.table).write_text(table.markdown(done, releases))
+        table.write(Path(args.table), table.markdown(done, releases))
     failed = [r for r in done if not r.verdict.passed]
     print(table.latencies(done))
     print(f"proving ground: {len(done) - len(failed)} passed, {len(failed)} failed, {time.monotonic() - started:.0f} s")
@@ -252,12 +255,10 @@ def main():
     sys.exit(1 if failed else 0)
 
 
-def finished(run, args, lock):
+def finished(run, lock):
     run.go()
     with lock:
         print(table.line(run), flush=True)
-        if args.record and run.verdict.passed and not run.scenario.get("quiet"):
-            record.keep(run, args.record)
     return run
 
 

@@ -112,10 +112,20 @@ def fault_snapshot(verdict, scenario, end, snapshots, must_panic):
     kept = "\n".join(texts(snapshots))
     for pattern in scenario.get("says", []):
         verdict.expect(re.search(pattern, kept), f"{end}: {pattern!r} is in no text")
-    if must_panic:
-        panics = [e for s in snapshots for e in [trigger(s), *incident_of(s)["events"]] if e["panicked"] or e["kind"] == "panic"]
-        verdict.expect(panics, f"{end}: the panic is not noted")
+    verdict.expect(not must_panic or panics(snapshots), f"{end}: the panic is not noted")
     return found
+
+
+def panics(snapshots):
+    events = [e for s in snapshots for e in [trigger(s), *incident_of(s)["events"]]]
+    return [e for e in events if e["panicked"] or e["kind"] == "panic"]
+
+
+def all_told(scenario, snapshots):
+    """Whether the snapshots hold what a fault in several parts leads to."""
+    kept = "\n".join(texts(snapshots))
+    told = all(re.search(pattern, kept) for pattern in scenario.get("says", []))
+    return bool(told and (not scenario.get("fatal") or panics(snapshots)))
 
 
 def quiet(verdict, end, store, sentinel):

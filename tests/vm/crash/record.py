@@ -1,4 +1,7 @@
-"""Cuts what a fault printed out of a run, as a fixture: the console as it was, the ring as /dev/kmsg gave it."""
+"""Cuts what a guest printed out of a run, as a fixture: the console as it was, the ring as /dev/kmsg gave it.
+
+Beside the logs stands what happened, as the scenario knows it: the detector has no say in that.
+"""
 
 import json
 import re
@@ -9,46 +12,59 @@ import judge
 BEFORE = 3
 AFTER = 3
 LINES_MAX = 260
+QUIET_LINES_MAX = 1500
+SENTINEL = re.compile(r"WARNING: .*fault_warn")
+CUT_HERE = "------------[ cut here ]------------"
 
 
 def keep(run, directory):
-    """Writes SCENARIO.console.log, SCENARIO.kmsg.log (where the guest lived) and SCENARIO.json beside each other."""
+    """Writes SCENARIO.console.log, SCENARIO.kmsg.log (where the guest lived) and SCENARIO.json."""
     scenario = run.scenario
-    snapshots = run.watcher.store.snapshots()
-    found = [s for s in snapshots if judge.trigger(s)["kind"] in judge.kinds_of(scenario)]
-    if not found:
-        return
+    quiet = scenario.get("quiet", False)
     target = Path(directory) / run.kernel
     target.mkdir(parents=True, exist_ok=True)
-    name = scenario["name"]
-    header = judge.body(judge.trigger(found[0])["text"][0])
-    release = (run.image / "release").read_text().strip() if isinstance(run.image, Path) else Path(run.image, "release").read_text().strip()
-    # Every failure that belongs to the incident, so that what follows the first one is there too.
-    console = cut(run.log, header)
-    (target / f"{name}.console.log").write_text("\n".join(console) + "\n")
     kmsg = run.left / "kmsg.txt"
-    if not scenario.get("fatal") and kmsg.exists():
-        records = kmsg.read_text(errors="replace").splitlines()
-        text = cut(records, header, lambda l: l.split(";", 1)[-1])
-        (target / f"{name}.kmsg.log").write_text("\n".join(text) + "\n")
+    logs = {"console": run.log}
+    if not scenario.get("fatal") and not scenario.get("ends") and kmsg.exists():
+        logs["kmsg"] = kmsg.read_text(errors="replace").splitlines()
+    if quiet:
+        cut = before_sentinel
+    else:
+        found = [s for s in run.watcher.store.snapshots() if judge.trigger(s)["kind"] in judge.kinds_of(scenario)]
+        header = judge.body(judge.trigger(found[0])["text"][0])
+        cut = lambda lines: around(lines, header)
+    for carrier, lines in logs.items():
+        text = "\n".join(line.rstrip("\r") for line in cut(lines)) + "\n"
+        (target / f"{scenario['name']}.{carrier}.log").write_text(text)
     expected = {
-        "kernel": release,
+        "kernel": (Path(run.image) / "release").read_text().strip(),
         "scenario": scenario["what"],
-        "kind": scenario["kind"],
+        "kinds": [] if quiet else judge.kinds_of(scenario),
         "function": scenario.get("function"),
-        "panicked": bool(scenario.get("fatal")) and "panic" not in judge.kinds_of(scenario),
+        "panicked": bool(scenario.get("fatal")),
         "details": scenario.get("details", {}),
     }
-    (target / f"{name}.json").write_text(json.dumps(expected, indent=2) + "\n")
+    (target / f"{scenario['name']}.json").write_text(json.dumps(expected, indent=2) + "\n")
 
 
-def cut(lines, header, body=judge.body):
+def message(line):
+    """The text of a console line or of a record of /dev/kmsg."""
+    return line.split(";", 1)[1] if re.match(r"\d+,\d+,\d+,", line) else judge.body(line)
+
+
+def around(lines, header):
     """From a little before the header to a little behind the last mark of an end."""
-    start = next((n for n, line in enumerate(lines) if body(line).strip() == header.strip()), 0)
+    start = next((n for n, line in enumerate(lines) if message(line).strip() == header.strip()), 0)
     end = start
     for n in range(start, min(start + LINES_MAX, len(lines))):
         if judge.END.search(lines[n]):
             end = n
-        if n > start and re.search(r"WARNING: .*fault_warn", lines[n]) and "fault_warn" not in header:
-            break
-    return [line.rstrip("\r") for line in lines[max(start - BEFORE, 0) : end + 1 + AFTER]]
+    return lines[max(start - BEFORE, 0) : end + 1 + AFTER]
+
+
+def before_sentinel(lines):
+    """A quiet log from its beginning; what the sentinel printed at its end is no part of it."""
+    end = next((n for n, line in enumerate(lines) if SENTINEL.search(line)), len(lines))
+    while end > 0 and message(lines[end - 1]).strip() in (CUT_HERE, ""):
+        end -= 1
+    return lines[:end][-QUIET_LINES_MAX:]

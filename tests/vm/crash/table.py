@@ -2,6 +2,8 @@
 
 import statistics
 
+MARK = "<!-- The table below is written by tests/vm/run --table. -->\n"
+
 
 def ms(value):
     return "" if value is None else f"{value:.0f}"
@@ -52,3 +54,10 @@ def markdown(runs, releases):
     out += ["", f"{passed} of {len(runs)} passed. {latencies(runs).capitalize()}."]
     out += ["Kernels: " + ", ".join(f"{k} is {v}" for k, v in releases.items()) + ".", ""]
     return "\n".join(out)
+
+
+def write(path, table):
+    """Replaces what stands behind the mark; a file without one becomes the table alone."""
+    text = path.read_text() if path.exists() else ""
+    head = text.split(MARK)[0] + MARK if MARK in text else ""
+    path.write_text(head + "\n" + table)

@@ -7,7 +7,7 @@ fault() { sh -c 'echo "$0" >/proc/lastgasp_fault' "$1" 2>/dev/null; }
 # Has the host run a command of QEMU's monitor, and waits until it did.
 monitor() {
     say "monitor $*"
-    read -r _ </dev/ttyS1
+    read -r _ <&3
 }
 
 within() {
