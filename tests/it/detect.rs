@@ -79,7 +79,10 @@ fn every_rule_has_a_hit_and_a_near_miss() {
         }
         assert_eq!((first.kind, first.alarm), (rule.kind, rule.alarm), "{}", rule.id);
         assert_eq!(found.len(), 1, "{}: more than one event: {found:#?}", rule.id);
-        let near: Vec<Event> = events(&fixture(&format!("{}.miss", rule.id))).into_iter().filter(|e| e.alarm).collect();
+        // A CPU exception in a program is the near miss of one in the kernel, and an event of its own.
+        let other = |e: &Event| e.kind == Kind::UserFault && e.rule != rule.id;
+        let near = events(&fixture(&format!("{}.miss", rule.id)));
+        let near: Vec<Event> = near.into_iter().filter(|e| e.alarm && !other(e)).collect();
         assert!(near.is_empty(), "{}: the near miss raises {near:#?}", rule.id);
     }
 }
