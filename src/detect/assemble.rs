@@ -7,7 +7,7 @@
 use crate::detect::lines::{is_cpu_line, is_own, is_shutdown};
 use crate::detect::prefilter::{Hit, Prefilter};
 use crate::detect::prefix::{self, Line};
-use crate::detect::report::{Report, subject_of, victim_pid};
+use crate::detect::report::{Report, subject, subject_of, victim_pid};
 use crate::detect::rules::{Role, Shape};
 use crate::model::{Kind, Mono, Origin, Record, Signal};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ const QUIET_LINES_MAX: u32 = 60;
 const LINES_MAX: u32 = 4000;
 /// printk time between two lines of one report.
 const GAP_US_MAX: u64 = 10_000_000;
+/// Lines about the same device behind one that counts that are read for details (libata-eh.c prints ten for a command).
+const DETAIL_LINES_MAX: u32 = 12;
 /// A follow-up header belongs to its cause if it comes within this many lines and before any stack.
 const THEN_LINES_MAX: u32 = 12;
 
@@ -180,7 +182,8 @@ impl Stream {
         self.expected_down |= active.rule.role == Role::Panic;
         if let Some(n) = self.joined(line, hit, cx.filter) {
             let report = &mut self.open[n];
-            report.follow(active, line, cx.now);
+            let counted = !cx.filter.rules[report.rule].rule.then.contains(&active.rule.id);
+            report.follow(active, counted, line, cx.now);
             report.append(line, text, cx.now, true);
             return true;
         }
@@ -333,7 +336,7 @@ impl Stream {
         let own = self.open.iter().rposition(|r| takes(r) && r.caller.as_deref() == line.caller);
         let gated =
             || self.open.iter().rposition(|r| takes(r) && (r.gate || r.event.panicked) && line.caller.is_some());
-        let Some(n) = own.or_else(gated) else { return };
+        let Some(n) = own.or_else(gated) else { return self.detail(text, line, cx) };
         let r = &mut self.open[n];
         if r.stamped && !line.kernel || line.user {
             return;
@@ -346,6 +349,21 @@ impl Stream {
 }
 
 impl Stream {
+    /// More about the device of a report of single lines: its status, the command that failed.
+    fn detail(&mut self, text: &[u8], line: &Line<'_>, cx: &Context<'_>) {
+        let speaks_of = |r: &Report| {
+            r.subject.is_some()
+                && r.since_own <= DETAIL_LINES_MAX
+                && cx.filter.rules[r.rule].rule.shape == Shape::Single
+                && subject(r.event.kind, line) == r.subject
+        };
+        if !line.user
+            && let Some(n) = self.open.iter().rposition(speaks_of)
+        {
+            self.open[n].append(line, text, cx.now, false);
+        }
+    }
+
     /// Remembers where the file stands, for reports that took this line.
     pub fn stamp_lines(&mut self, line: Option<u64>) {
         for r in &mut self.open {
