@@ -1,5 +1,7 @@
 //! The detector through its public face: every rule against its two fixtures, carriers, bounds, hostile bytes.
 
+mod quiet;
+
 use lastgasp::config::{AddedRule, Regrade, RulesConfig};
 use lastgasp::detect::{Detector, catalogue};
 use lastgasp::model::event::{EVENT_LINE_BYTES_MAX, EVENT_LINES_MAX};

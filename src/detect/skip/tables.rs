@@ -172,6 +172,15 @@ pub(crate) const LIBRARY: &[Group] = &[
         "crc16* crc32* crc_* siphash* __siphash* jhash* swab* __swab* le32_to_cpu* __fswab*",
     ),
     group(
+        "include/asm-generic/io.h, lib/{iomap,logic_pio}.c: one access to a device for its driver",
+        "readb readw readl readq writeb writew writel writeq ioread8 ioread16* ioread32* iowrite8 iowrite16* iowrite32* \
+         inb inw inl outb outw outl logic_inb logic_inw logic_inl logic_outb logic_outw logic_outl",
+    ),
+    group(
+        "crypto, lib/crypto: transform the data of the caller",
+        "aes_encrypt aes_decrypt aesti_* cipher_crypt_one crypto_cipher_* crypto_shash_* crypto_rng_* drbg_*",
+    ),
+    group(
         "include/linux/skbuff.h: room in a packet",
         "skb_put skb_push skb_pull skb_over_panic skb_under_panic skb_panic __skb_put __skb_pull __skb_push",
     ),
@@ -239,6 +248,15 @@ pub(crate) const CORE: &[Group] = &[
          usb_poison_*",
     ),
     group("fs/{inode,dcache,file_table}.c: give a reference back", "iput dput fast_dput fput"),
+    group(
+        "kernel/sched/completion.c: wake who waits on what they are given",
+        "complete complete_all complete_with_flags swake_up_locked",
+    ),
+    group(
+        "drivers/base/core.c, drivers/{i2c,tty,char/hw_random}: take back what a driver registered",
+        "device_destroy device_for_each_child* add_uevent_var get_device_parent cleanup_glue_dir hwrng_unregister \
+         i2c_del_adapter __unregister_client tty_unregister_device usb_hcd_submit_urb usb_hcd_unlink_urb",
+    ),
 ];
 
 /// Entering the kernel and handing on: nobody's fault, and the end of a search.
