@@ -204,6 +204,14 @@ fn every_carrier_says_the_same() {
         "[Sun Jan  5 20:25:34 2025] ",
         "2025-01-21T04:41:44,285060+00:00 ",
         "\x1b[0m[  100.000000] ",
+        "Sun 2025-01-05 20:25:34 UTC db7 kernel: ",
+        "1736109934.123456 db7 kernel: ",
+        "<4>1 2025-01-05T20:25:34.123456+00:00 db7 kernel - - - ",
+        "4,1234,100000000,-,caller=T42;",
+        "6.6.30,4,1234,100000000,-,caller=T42;",
+        "[2025-01-05 20:25:34] [  100.000000][  T42] ",
+        "[  100.000000] [pid:42,cpu1,worker] ",
+        "[  100.000000 <    0.000021>] ",
     ] {
         let lines: Vec<String> = bare.iter().map(|b| format!("{prefix}{b}\r")).collect();
         let (mut d, host) = shared();
