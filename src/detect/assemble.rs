@@ -22,6 +22,8 @@ const LINES_MAX: u32 = 4000;
 const GAP_US_MAX: u64 = 10_000_000;
 /// Lines about the same device behind one that counts that are read for details (libata-eh.c prints ten for a command).
 const DETAIL_LINES_MAX: u32 = 12;
+/// A header and the remark behind it, when the header is printed again.
+const REPLAY_LINES_MAX: u32 = 2;
 /// A follow-up header belongs to its cause if it comes within this many lines and before any stack.
 const THEN_LINES_MAX: u32 = 12;
 
@@ -37,6 +39,8 @@ pub(crate) struct Stream {
     expected_down: bool,
     /// The line at which firmware or a kernel announced itself, and what had been there before.
     boot_marker: Option<(u64, bool)>,
+    /// The line before was cut and is printed again: the header on the next line is the one of the open report.
+    replayed: bool,
     /// `[ cut here ]` was seen this many lines ago, by this caller.
     cut: Option<(u32, Option<Vec<u8>>)>,
 }
@@ -59,6 +63,7 @@ impl Stream {
             expected_down: false,
             boot_marker: None,
             cut: None,
+            replayed: false,
         }
     }
 
@@ -94,15 +99,33 @@ impl Stream {
         if is_shutdown(line.body) && !line.user {
             self.expected_down = true;
         }
+        let again = self.console_remark(line.body);
         let taken = match hit {
-            Some(hit) => self.header(record, text, line, hit, cx, out),
-            None => false,
+            // The whole of a line that ends in the remark follows.
+            Some(hit) if !again => self.header(record, text, line, hit, cx, out),
+            _ => false,
         };
+        self.replayed = again;
         if !taken {
             self.body(record, text, line, cx, out);
         }
         // The boot marker compares with what came before it.
         self.note_uptime(line.printk_us);
+    }
+
+    /// What the console says about itself (kernel/printk/printk.c console_prepend_dropped, console_prepend_replay):
+    /// `** 12 printk messages dropped **` cuts every report that is open; behind `** replaying previous printk message **`
+    /// the last line comes again, whole. True for the latter.
+    fn console_remark(&mut self, body: &[u8]) -> bool {
+        if memchr::memmem::find(body, b"** ").is_none() {
+            return false;
+        }
+        if memchr::memmem::find(body, b" printk messages dropped **").is_some() {
+            for r in &mut self.open {
+                r.event.corrupted = true;
+            }
+        }
+        memchr::memmem::find(body, b"** replaying previous printk message **").is_some()
     }
 
     /// Closes what this line shows to be over.
@@ -182,6 +205,9 @@ impl Stream {
         self.expected_down |= active.rule.role == Role::Panic;
         if let Some(n) = self.joined(line, hit, cx.filter) {
             let report = &mut self.open[n];
+            if self.replayed && report.rule == hit.rule {
+                report.event.text.clear();
+            }
             let counted = !cx.filter.rules[report.rule].rule.then.contains(&active.rule.id);
             report.follow(active, counted, line, cx.now);
             report.append(line, text, cx.now, true);
@@ -196,6 +222,11 @@ impl Stream {
         let active = &filter.rules[hit.rule];
         let rule = active.rule;
         let own = |r: &Report| r.caller.as_deref() == line.caller;
+        if self.replayed
+            && let Some(n) = self.open.iter().rposition(|r| r.rule == hit.rule && own(r) && r.lines <= REPLAY_LINES_MAX)
+        {
+            return Some(n);
+        }
         // A panic ends everything; whatever the dying kernel still prints belongs to the cause.
         if let Some(n) = self.open.iter().rposition(|r| r.event.panicked || r.event.kind == Kind::Panic) {
             return Some(n);

@@ -10,6 +10,8 @@ const STACKS_MAX: usize = 24;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     Frame(String),
+    /// A function that the compiler put into the next frame, as a symbolizer adds it.
+    Inlined(String),
     /// The registers printed in the middle of a stack say where the interrupted code was.
     Pc(String),
     IrqStart,
@@ -24,10 +26,21 @@ pub(crate) struct Stack {
 impl Stack {
     /// The names of its frames, without suffixes.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.items.iter().filter_map(|i| match i {
-            Item::Frame(n) | Item::Pc(n) => Some(n.as_str()),
-            _ => None,
-        })
+        self.items.iter().filter_map(Item::name)
+    }
+
+    /// The same without what only a symbolizer knows.
+    pub fn printed(&self) -> impl Iterator<Item = &str> {
+        self.items.iter().filter(|i| !matches!(i, Item::Inlined(_))).filter_map(Item::name)
+    }
+}
+
+impl Item {
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Item::Frame(n) | Item::Inlined(n) | Item::Pc(n) => Some(n.as_str()),
+            Item::IrqStart | Item::IrqEnd => None,
+        }
     }
 }
 
@@ -57,14 +70,14 @@ impl Dump {
                 if part == Part::Text && !is_section(rest) {
                     continue;
                 }
-                dump.take(part, &mut now, &mut gap);
+                dump.take(part, rest.ends_with("[inline]"), &mut now, &mut gap);
             }
         }
         dump.close(&mut now);
         dump
     }
 
-    fn take(&mut self, part: Part<'_>, now: &mut Stack, gap: &mut bool) {
+    fn take(&mut self, part: Part<'_>, inlined: bool, now: &mut Stack, gap: &mut bool) {
         match part {
             Part::TraceStart => {
                 self.close(now);
@@ -75,7 +88,7 @@ impl Dump {
                     self.close(now);
                     *gap = false;
                 }
-                push(now, Item::Frame(clean(name)));
+                push(now, if inlined { Item::Inlined(clean(name)) } else { Item::Frame(clean(name)) });
             }
             Part::Pc(name) => {
                 let name = clean(name);

@@ -38,19 +38,30 @@ pub(crate) fn function(recipe: Recipe, bodies: &[&str], dump: &Dump) -> Option<S
 
 /// The frames that a reader wants to see: those of the stack the function came from, reporting frames left out.
 pub(crate) fn frames_of(dump: &Dump, function: Option<&str>) -> Vec<String> {
-    let stack = function
-        .and_then(|f| dump.stacks.iter().find(|s| s.names().any(|n| frames::syscall(n) == f)))
-        .or_else(|| dump.stacks.first());
-    let mut out: Vec<String> = stack
-        .into_iter()
-        .flat_map(Stack::names)
-        .skip_while(|n| skip::is_reporting(n))
-        .map(|n| frames::syscall(n).into_owned())
-        .collect();
-    out.dedup();
+    let mut out = shown(stack_of(dump, function).into_iter().flat_map(Stack::names));
     if let (Some(f), true) = (function, out.is_empty()) {
         out.push(f.to_owned());
     }
+    out
+}
+
+/// The frames that stay the same from kernel to kernel: without helpers and dispatchers, whose layers change, and
+/// without what only a symbolizer knows.
+pub(crate) fn stable_frames(dump: &Dump, function: Option<&str>) -> Vec<String> {
+    let stable = |n: &&str| function == Some(*n) || !(skip::is_helper(n) || skip::is_anchor(n) || skip::is_waiting(n));
+    shown(stack_of(dump, function).into_iter().flat_map(Stack::printed).filter(stable))
+}
+
+fn stack_of<'a>(dump: &'a Dump, function: Option<&str>) -> Option<&'a Stack> {
+    function
+        .and_then(|f| dump.stacks.iter().find(|s| s.names().any(|n| frames::syscall(n) == f)))
+        .or_else(|| dump.stacks.first())
+}
+
+fn shown<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut out: Vec<String> =
+        names.skip_while(|n| skip::is_reporting(n)).map(|n| frames::syscall(n).into_owned()).collect();
+    out.dedup();
     out
 }
 
@@ -227,14 +238,14 @@ fn above_anchor(items: &[Item]) -> Option<String> {
     let mut useful: Option<&str> = None;
     let mut anchor: Option<&str> = None;
     for item in items {
-        let (Item::Frame(name) | Item::Pc(name)) = item else { continue };
+        let Some(name) = item.name() else { continue };
         if name.starts_with("smp_call_function") && !name.ends_with("interrupt") {
             // However the other CPUs were called, that they do not answer is one failure.
             return Some("smp_call_function".into());
         }
         if skip::is_anchor(name) {
             if last.is_some() {
-                anchor = Some(name.as_str()).filter(|n| !skip::is_helper(n));
+                anchor = Some(name).filter(|n| !skip::is_helper(n));
                 break;
             }
             continue;

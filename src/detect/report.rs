@@ -142,9 +142,6 @@ impl Report {
         {
             self.gate = true;
         }
-        if memchr::memmem::find(body, b"printk messages dropped").is_some() {
-            self.event.corrupted = true;
-        }
         let keep = own || (!self.done && self.since_own <= FOREIGN_RUN_MAX);
         let room = EVENT_LINES_MAX - if is_key(body) { 0 } else { KEY_LINES_RESERVE };
         if keep && self.event.text.len() < room {
@@ -179,6 +176,7 @@ impl Report {
         let dump = Dump::read(bodies.iter().copied());
         let function = recipe::function(recipe_used, &bodies, &dump);
         self.event.frames = recipe::frames_of(&dump, function.as_deref());
+        let stable = recipe::stable_frames(&dump, function.as_deref());
         let start = active.rule.triggers.iter().filter_map(|t| header.find(t)).min().unwrap_or(0);
         self.event.title =
             title::title(active.rule.title, active.title.as_deref(), &header[start..], function.as_deref());
@@ -188,8 +186,7 @@ impl Report {
             unlocated = title::located(&unlocated, object);
             self.event.title.clone_from(&unlocated);
         }
-        self.event.signature =
-            signature::signature(self.event.kind, function.as_deref(), &unlocated, &self.event.frames);
+        self.event.signature = signature::signature(self.event.kind, function.as_deref(), &unlocated, &stable);
         self.event.function = function;
         self.event.text = text;
     }

@@ -1,6 +1,8 @@
 //! The detector through its public face: every rule against its two fixtures, carriers, bounds, hostile bytes.
 
+mod interleaved;
 mod quiet;
+mod signature;
 
 use lastgasp::config::{AddedRule, Regrade, RulesConfig};
 use lastgasp::detect::{Detector, catalogue};
