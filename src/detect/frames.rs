@@ -287,6 +287,37 @@ pub(crate) fn plain(name: &str) -> &str {
     &name[..cut.max(1).min(name.len())]
 }
 
+/// Longest readable name of a Rust function that is kept.
+const RUST_NAME_MAX: usize = 256;
+
+/// The name as it is used in titles and signatures: [`plain`], and Rust's own names instead of mangled ones, whose
+/// crate hashes differ from build to build.
+pub(crate) fn readable(name: &str) -> String {
+    use std::fmt::Write;
+    let name = plain(name);
+    if !name.starts_with("_R") && !name.starts_with("_ZN") {
+        return name.to_owned();
+    }
+    let mut out = Bounded(String::new());
+    match rustc_demangle::try_demangle(name) {
+        Ok(rust) if write!(out, "{rust:#}").is_ok() && is_symbol(&out.0) => out.0,
+        _ => name.to_owned(),
+    }
+}
+
+/// Text that refuses to grow: a short mangled name can stand for megabytes.
+struct Bounded(String);
+
+impl std::fmt::Write for Bounded {
+    fn write_str(&mut self, s: &str) -> std::fmt::Result {
+        if self.0.len() + s.len() > RUST_NAME_MAX {
+            return Err(std::fmt::Error);
+        }
+        self.0.push_str(s);
+        Ok(())
+    }
+}
+
 /// A system call's entry without its wrapper: `__x64_sys_openat`, `SyS_openat` → `sys_openat`.
 pub(crate) fn syscall(name: &str) -> std::borrow::Cow<'_, str> {
     for lead in [
@@ -372,5 +403,7 @@ mod tests {
         assert_eq!(plain("foo.isra.12"), "foo");
         assert_eq!(plain(".foo"), "foo");
         assert_eq!(syscall("__x64_sys_openat"), "sys_openat");
+        assert_eq!(readable("_RNvMs_NtCs9jEwPDbx20M_6kernel4listNtB4_4Node6unlink"), "<kernel::list::Node>::unlink");
+        assert_eq!(readable("_Rubbish"), "_Rubbish");
     }
 }

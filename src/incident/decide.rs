@@ -292,6 +292,7 @@ mod tests {
             panicked: false,
             old: false,
             frames: Vec::new(),
+            modules: Vec::new(),
             details: BTreeMap::new(),
             text: Vec::new(),
         }

@@ -140,8 +140,11 @@ fn where_(out: &mut dyn Write, e: &Event) -> io::Result<()> {
         .flatten()
         .collect();
     field(out, "task", &task.join(", "))?;
-    field(out, "tainted", e.tainted.as_deref().unwrap_or_default())?;
-    let details: Vec<String> = e.details.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    field(out, "tainted", &tainted(e))?;
+    field(out, "modules", &e.modules.join(", "))?;
+    field(out, "hardware", e.details.get("hardware").map_or("", String::as_str))?;
+    let details: Vec<String> =
+        e.details.iter().filter(|(k, _)| *k != "hardware").map(|(k, v)| format!("{k}={v}")).collect();
     field(out, "details", &details.join(" "))?;
     let mut trace: Vec<&str> = e.frames.iter().take(FRAMES_MAX).map(String::as_str).collect();
     if e.frames.len() > FRAMES_MAX {
@@ -171,6 +174,13 @@ fn where_(out: &mut dyn Write, e: &Event) -> io::Result<()> {
         field(out, "note", "its text is cut, interleaved or without frames")?;
     }
     Ok(())
+}
+
+/// `G        W  OE: warning happened before, out-of-tree module, unsigned module`.
+fn tainted(e: &Event) -> String {
+    let Some(letters) = &e.tainted else { return String::new() };
+    let words = crate::model::taint::words(letters).join(", ");
+    if words.is_empty() { letters.clone() } else { format!("{letters}: {words}") }
 }
 
 fn file(out: &mut dyn Write, page: &Page) -> io::Result<()> {

@@ -412,6 +412,7 @@ fn logs_are_tailed_once_each_whoever_named_them() {
         panicked: false,
         old: false,
         frames: Vec::new(),
+        modules: Vec::new(),
         details: [("unit".to_owned(), "nginx.service".to_owned())].into(),
         text: Vec::new(),
     };

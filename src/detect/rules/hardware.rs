@@ -21,7 +21,7 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(64)
     .recipe(Recipe::None)
-    .then(&["panic", "mce"]),
+    .then(&["panic", "mce", "hardware_error"]),
     rule(
         "mce",
         Kind::MachineCheck,
@@ -32,6 +32,7 @@ pub(super) const RULES: &[Rule] = &[
         "Machine check events were logged.",
     )
     .within(48)
+    .then(&["hardware_error"])
     .single(),
     rule(
         "ghes_fatal",
@@ -44,6 +45,7 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(40)
     .check(|b, at| b[..at].windows(16).any(|w| w == b"[Hardware Error]") || b[at..].starts_with(b"Memory failure: 0x"))
+    .then(&["hardware_error"])
     .single(),
     rule(
         "hw_corrected",
@@ -65,6 +67,7 @@ pub(super) const RULES: &[Rule] = &[
     .within(96)
     .check(|b, at| !b[at..].starts_with(b"EDAC MC") || memchr::memmem::find(&b[at..], b" CE ").is_some())
     .quiet()
+    .then(&["hardware_error"])
     .single(),
     rule(
         "edac_ue",

@@ -68,6 +68,8 @@ pub(crate) enum Recipe {
     Stall,
     /// What the blocked task waits in.
     Hang,
+    /// What recursed until the stack was full.
+    Overflow,
     /// The stack of the allocation.
     Leak,
     /// `… is corrupted in: FUNCTION` of a panic, then the first stack.
@@ -233,6 +235,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Rule> {
         locking::RULES,
         memory::RULES,
         user::RULES,
+        warnings::FIRST,
         panic_oops::RULES,
         warnings::RULES,
         hardware::RULES,
