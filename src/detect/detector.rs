@@ -62,10 +62,10 @@ impl Detector {
     /// A line that is worth a look. Two writers may have shared it: each part behind a stamp counts for itself,
     /// unless what stands before was chosen by a program.
     fn apart(&mut self, record: &Record, text: &[u8], candidate: bool, n: usize, now: Mono, out: &mut Vec<Signal>) {
-        let console = record.origin.is_console();
+        let console = record.origin.is_console() && !record.is_bare();
         let mut rest = text;
         for _ in 0..PARTS_PER_LINE_MAX {
-            let mut line = if record.origin == Origin::Kmsg { prefix::bare(rest) } else { prefix::parse(rest) };
+            let mut line = if record.is_bare() { prefix::bare(rest) } else { prefix::parse(rest) };
             let mut next: &[u8] = &[];
             let mut this = rest;
             if console
