@@ -54,7 +54,7 @@ pub fn parse(bytes: &[u8]) -> Option<RawRecord<'_>> {
 
 impl RawRecord<'_> {
     /// Appends one [`Record`] for each line of the text, cut and cleaned.
-    pub(crate) fn records(
+    pub fn records(
         &self,
         origin: &Origin,
         host: &Arc<str>,
