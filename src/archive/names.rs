@@ -81,6 +81,16 @@ impl Names {
         path
     }
 
+    /// Whether every one of `paths` could be had unchanged.
+    pub fn are_free<'a>(&self, paths: impl Iterator<Item = &'a str>) -> bool {
+        let mut among = HashSet::new();
+        let mut free = |path: &'a str| {
+            let below_a_file = path.match_indices('/').any(|(at, _)| self.files.contains(&path[..at]));
+            safe_path(path) == path && !below_a_file && !self.known(path) && among.insert(path)
+        };
+        paths.into_iter().all(&mut free)
+    }
+
     fn known(&self, path: &str) -> bool {
         self.files.contains(path) || self.dirs.contains(path)
     }

@@ -171,6 +171,11 @@ impl<F: Write + SyncData> Writer<F> {
         self.entries.len() as u64
     }
 
+    /// Whether the entries of a frame can keep the names that they have there, as [`Writer::adopt_frame`] leaves them.
+    pub(crate) fn can_adopt(&self, entries: &[EntryMeta]) -> bool {
+        self.names.are_free(entries.iter().map(|e| e.path.as_str()))
+    }
+
     /// Takes over a frame that another writer made, byte for byte. `entries`: what it holds, with
     /// their offsets; `frame` is set here.
     pub(crate) fn adopt_frame(&mut self, packed: impl Read, sizes: Sizes, entries: Vec<EntryMeta>) -> Result<()> {

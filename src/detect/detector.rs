@@ -62,10 +62,10 @@ impl Detector {
     /// A line that is worth a look. Two writers may have shared it: each part behind a stamp counts for itself,
     /// unless what stands before was chosen by a program.
     fn apart(&mut self, record: &Record, text: &[u8], candidate: bool, n: usize, now: Mono, out: &mut Vec<Signal>) {
-        let console = record.origin.is_console();
+        let console = record.origin.is_console() && !record.is_bare();
         let mut rest = text;
         for _ in 0..PARTS_PER_LINE_MAX {
-            let mut line = if record.origin == Origin::Kmsg { prefix::bare(rest) } else { prefix::parse(rest) };
+            let mut line = if record.is_bare() { prefix::bare(rest) } else { prefix::parse(rest) };
             let mut next: &[u8] = &[];
             let mut this = rest;
             if console
@@ -104,7 +104,7 @@ impl Detector {
 
     /// Keeps the number of open reports bounded: the log that was silent longest gives up first.
     fn shed(&mut self, now: Mono, out: &mut Vec<Signal>) {
-        while self.streams.iter().map(Stream::open_count).sum::<usize>() > OPEN_TOTAL_MAX
+        while self.open_reports() > OPEN_TOTAL_MAX
             && let Some(quietest) = self.streams.iter_mut().rfind(|s| s.open_count() > 0)
         {
             quietest.finish(&Context { filter: &self.filter, number: &mut self.number, now }, out);
@@ -158,9 +158,14 @@ impl Detector {
         self.streams.iter().filter_map(Stream::next_due).min()
     }
 
-    /// End of input: closes everything.
+    /// Reports that are being assembled, in all logs together.
+    pub fn open_reports(&self) -> usize {
+        self.streams.iter().map(Stream::open_count).sum()
+    }
+
+    /// End of input: closes everything, and what comes now is of other logs.
     pub fn finish(&mut self, out: &mut Vec<Signal>) {
-        for stream in &mut self.streams {
+        for mut stream in self.streams.drain(..) {
             stream.finish(&Context { filter: &self.filter, number: &mut self.number, now: Mono(0) }, out);
         }
     }
@@ -213,6 +218,6 @@ mod tests {
             d.feed(&r, Mono(0), &mut out);
         }
         assert!(d.streams.len() <= STREAMS_MAX);
-        assert!(d.streams.iter().map(Stream::open_count).sum::<usize>() <= OPEN_TOTAL_MAX);
+        assert!(d.open_reports() <= OPEN_TOTAL_MAX);
     }
 }

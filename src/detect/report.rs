@@ -6,7 +6,7 @@ use crate::detect::prefix::{self, Line};
 use crate::detect::rules::{Recipe, Role, Shape};
 use crate::detect::{facts, recipe, signature, title};
 use crate::model::event::{EVENT_LINE_BYTES_MAX, EVENT_LINES_MAX};
-use crate::model::{Event, Kind, Mono, Origin, Record, Signal, Signature};
+use crate::model::{Event, Kind, Mono, Record, Signal, Signature};
 use std::time::Duration;
 
 /// A report is complete this long after its last own line.
@@ -79,7 +79,7 @@ impl Report {
             event,
             rule: hit.rule,
             muted: active.silenced,
-            bare: !record.origin.is_console() && record.origin != Origin::Klog,
+            bare: record.is_bare(),
             caller: line.caller.map(<[u8]>::to_vec),
             stamped: line.printk_us.is_some(),
             subject: subject_of(active, line),

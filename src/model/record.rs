@@ -15,6 +15,9 @@ pub enum Origin {
     Klog,
     /// A console log file (path): any bytes at all, of this or another host.
     Console(Arc<str>),
+    /// UDP datagrams of another host's netconsole (its address): console text, or records with facility and
+    /// level. Anybody who reaches the port can send them.
+    Netconsole(Arc<str>),
     /// A file given to `scan` (path, or `-`).
     Replay(Arc<str>),
     /// A service probe: events only, no records.
@@ -22,9 +25,9 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Console and replayed text carries firmware and user-space lines beside the kernel's.
+    /// Text of consoles, netconsole and files carries firmware and user-space lines beside the kernel's.
     pub fn is_console(&self) -> bool {
-        matches!(self, Origin::Console(_) | Origin::Replay(_))
+        matches!(self, Origin::Console(_) | Origin::Netconsole(_) | Origin::Replay(_))
     }
 }
 
@@ -35,6 +38,7 @@ impl fmt::Display for Origin {
             Origin::Klog => f.write_str("syslog(2)"),
             Origin::Probe => f.write_str("probe"),
             Origin::Console(p) | Origin::Replay(p) => f.write_str(p),
+            Origin::Netconsole(address) => write!(f, "netconsole {address}"),
         }
     }
 }
@@ -43,19 +47,20 @@ impl fmt::Display for Origin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub origin: Origin,
-    /// The host that logged it: our own for Kmsg/Klog, by the file's name for consoles.
+    /// The host that logged it: our own for Kmsg/Klog, by the file's name for consoles,
+    /// by the sender's address for netconsole.
     pub host: Arc<str>,
-    /// `/dev/kmsg` sequence number.
+    /// Sequence number of `/dev/kmsg`, also in extended netconsole frames.
     pub seq: Option<u64>,
     /// Line number in the file, from 1, for Replay (and Console since it was opened).
     pub line: Option<u64>,
     /// syslog level 0 (emergency) to 7 (debug), where the carrier tells.
     pub level: Option<u8>,
-    /// syslog facility; 0 is the kernel. From Kmsg and Klog only.
+    /// syslog facility; 0 is the kernel. From Kmsg and Klog, and extended netconsole frames.
     pub facility: Option<u32>,
-    /// printk stamp, from Kmsg only (elsewhere it is part of the text).
+    /// printk stamp, from Kmsg and extended netconsole frames (elsewhere it is part of the text).
     pub stamp: Option<KernelTime>,
-    /// `T123` (task) or `C0` (CPU): who printed it, from Kmsg where CONFIG_PRINTK_CALLER is set.
+    /// `T123` (task) or `C0` (CPU): who printed it, where the stamp comes from and CONFIG_PRINTK_CALLER is set.
     pub caller: Option<String>,
     /// When it was read; for Replay `None`.
     pub read_at: Option<Wall>,
@@ -68,6 +73,15 @@ pub struct Record {
 }
 
 impl Record {
+    /// The carrier told stamp, caller and facility apart from the text, so the text has none of them before it.
+    pub fn is_bare(&self) -> bool {
+        match self.origin {
+            Origin::Kmsg => true,
+            Origin::Netconsole(_) => self.facility.is_some(),
+            _ => false,
+        }
+    }
+
     /// A record with nothing but its text: what a line of a file is.
     pub fn plain(origin: Origin, host: Arc<str>, text: impl Into<Vec<u8>>) -> Record {
         Record {

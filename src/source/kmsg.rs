@@ -43,28 +43,70 @@ pub struct RawRecord<'a> {
 /// Parses what one read of `/dev/kmsg` gave. `None`: not a record.
 pub fn parse(bytes: &[u8]) -> Option<RawRecord<'_>> {
     let semicolon = memchr(b';', bytes)?;
-    let prefix = std::str::from_utf8(&bytes[..semicolon]).ok()?;
+    let Header { level, facility, seq, stamp_us, continuation, caller, .. } = header(&bytes[..semicolon])?;
     let body = &bytes[semicolon + 1..];
     let (text, dict) = match memchr(b'\n', body) {
         Some(i) => (&body[..i], &body[i + 1..]),
         None => (body, &[][..]),
     };
-    let mut fields = prefix.split(',');
+    Some(RawRecord { level, facility, seq, stamp_us, continuation, caller, text: unescape(text), dict })
+}
+
+impl RawRecord<'_> {
+    /// Appends one [`Record`] for each line of the text, cut and cleaned.
+    pub fn records(
+        &self,
+        origin: &Origin,
+        host: &Arc<str>,
+        read_at: Wall,
+        scratch: &mut Vec<u8>,
+        out: &mut Vec<Record>,
+    ) {
+        for line in self.text.split(|b| *b == b'\n') {
+            out.push(Record {
+                origin: origin.clone(),
+                host: Arc::clone(host),
+                seq: Some(self.seq),
+                line: None,
+                level: Some(self.level),
+                facility: Some(self.facility),
+                stamp: Some(KernelTime(self.stamp_us)),
+                caller: self.caller.map(str::to_owned),
+                read_at: Some(read_at),
+                old: false,
+                truncated: line.len() > LINE_MAX,
+                text: cleaned(&line[..line.len().min(LINE_MAX)], scratch).to_vec(),
+            });
+        }
+    }
+}
+
+/// What stands before the semicolon.
+pub(crate) struct Header<'a> {
+    pub level: u8,
+    pub facility: u32,
+    pub seq: u64,
+    pub stamp_us: u64,
+    pub continuation: bool,
+    pub caller: Option<&'a str>,
+    /// `offset/total`; netconsole alone writes it.
+    pub ncfrag: Option<&'a str>,
+}
+
+/// Takes a prefix apart, up to the semicolon.
+pub(crate) fn header(prefix: &[u8]) -> Option<Header<'_>> {
+    let mut fields = std::str::from_utf8(prefix).ok()?.split(',');
     let priority: u32 = fields.next()?.parse().ok()?;
     let seq = fields.next()?.parse().ok()?;
     let stamp_us = fields.next()?.parse().ok()?;
-    let flags = fields.next().unwrap_or("-");
-    let caller = fields.find_map(|f| f.strip_prefix("caller="));
-    Some(RawRecord {
-        level: (priority & 7) as u8,
-        facility: priority >> 3,
-        seq,
-        stamp_us,
-        continuation: flags.contains(['c', '+']),
-        caller,
-        text: unescape(text),
-        dict,
-    })
+    let continuation = fields.next().unwrap_or("-").contains(['c', '+']);
+    let (mut caller, mut ncfrag) = (None, None);
+    for field in fields {
+        caller = caller.or_else(|| field.strip_prefix("caller="));
+        ncfrag = ncfrag.or_else(|| field.strip_prefix("ncfrag="));
+    }
+    let (level, facility) = ((priority & 7) as u8, priority >> 3);
+    Some(Header { level, facility, seq, stamp_us, continuation, caller, ncfrag })
 }
 
 /// Undoes `\xNN`; anything else behind a backslash stays as it is.
@@ -241,22 +283,7 @@ impl Intake {
             self.foreign += 1;
             return;
         }
-        for line in raw.text.split(|b| *b == b'\n') {
-            out.push(Record {
-                origin: Origin::Kmsg,
-                host: self.host.clone(),
-                seq: Some(raw.seq),
-                line: None,
-                level: Some(raw.level),
-                facility: Some(0),
-                stamp: Some(KernelTime(raw.stamp_us)),
-                caller: raw.caller.map(str::to_owned),
-                read_at: Some(read_at),
-                old: false,
-                truncated: line.len() > LINE_MAX,
-                text: cleaned(&line[..line.len().min(LINE_MAX)], &mut self.scratch).to_vec(),
-            });
-        }
+        raw.records(&Origin::Kmsg, &self.host, read_at, &mut self.scratch, out);
     }
 }
 

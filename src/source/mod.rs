@@ -9,6 +9,7 @@ mod kernel;
 pub mod klog;
 pub mod kmsg;
 pub mod lines;
+pub mod netconsole;
 pub mod replay;
 pub mod role;
 mod state_file;

@@ -292,7 +292,7 @@ fn encoded_size(record: &Record) -> usize {
     // Field names and punctuation are 152 bytes; numbers at most 20 digits each, booleans 5.
     const FIXED: usize = 320;
     let origin = match &record.origin {
-        Origin::Console(p) | Origin::Replay(p) => text_size(p.as_bytes()),
+        Origin::Console(p) | Origin::Netconsole(p) | Origin::Replay(p) => text_size(p.as_bytes()),
         Origin::Kmsg | Origin::Klog | Origin::Probe => 0,
     };
     let caller = record.caller.as_deref().map_or(0, |c| text_size(c.as_bytes()));

@@ -195,6 +195,26 @@ fn tar_lists_what_was_salvaged_in_the_middle_of_an_entry() {
     assert_eq!(String::from_utf8_lossy(&out.stdout).lines().count() as u64, done.entries + 1);
 }
 
+#[test]
+fn what_is_salvaged_has_each_name_once() {
+    let (dir, path) = snapshot();
+    let bytes = std::fs::read(&path).expect("read");
+    let ends = frame_ends(&bytes);
+    let part = dir.path().join("part");
+    // No writer of ours makes one frame twice; whoever damages a file may.
+    let twice = [&bytes[..ends[1]], &bytes[ends[0]..ends[1]], &bytes[ends[1]..]].concat();
+    std::fs::write(&part, twice).expect("write");
+    let saved = dir.path().join("saved.tar.zst");
+    let mut out = File::options().read(true).write(true).create_new(true).open(&saved).expect("open");
+    archive::salvage(&part, &mut out, "why").expect("salvage");
+    let r = Reader::open(&saved).expect("open");
+    let report = r.verify(CAP);
+    assert!(report.ok, "{:?}", report.problems);
+    let paths: Vec<String> = r.entries().into_iter().map(|e| e.path).collect();
+    let first = &contents()[0].0;
+    assert!(paths.contains(first) && paths.contains(&format!("{first}.1")), "{paths:?}");
+}
+
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut x = seed + 1;
     let mut next = || {

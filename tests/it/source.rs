@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod kmsg;
+mod netconsole;
 mod role;
 mod rotation;
 
