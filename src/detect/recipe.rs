@@ -10,6 +10,7 @@ pub(crate) fn function(recipe: Recipe, bodies: &[&str], dump: &Dump) -> Option<S
     let header = bodies.first().copied().unwrap_or("");
     let found = match recipe {
         Recipe::None => None,
+        Recipe::Pc if executes_data(bodies) => first_useful(dump).or_else(|| counter(dump)),
         Recipe::Pc => counter(dump).or_else(|| first_useful(dump)),
         Recipe::Header => useful(after_in(header)).or_else(|| first_useful(dump)).or_else(|| plain(after_in(header))),
         Recipe::Warn => useful(warn_site(header))
@@ -77,6 +78,16 @@ fn useful(name: Option<&str>) -> Option<String> {
 fn counter(dump: &Dump) -> Option<String> {
     let first = dump.pcs.iter().find(|n| !skip::is_reporting(n))?;
     if skip::is_helper(first) { first_useful(dump).or_else(|| Some(first.clone())) } else { Some(first.clone()) }
+}
+
+/// The fault was to fetch an instruction, so the program counter is no function: who jumped there is at fault
+/// (`#PF: supervisor instruction fetch in kernel mode` of arch/x86/mm/fault.c show_fault_oops; `Execute from
+/// non-executable memory` of arch/arm64/mm/fault.c).
+fn executes_data(bodies: &[&str]) -> bool {
+    bodies
+        .iter()
+        .take(6)
+        .any(|b| b.contains("instruction fetch in kernel mode") || b.contains("xecute from non-executable"))
 }
 
 fn first_useful(dump: &Dump) -> Option<String> {
@@ -288,6 +299,11 @@ mod tests {
     fn each_recipe_finds_its_function() {
         for (recipe, text, want) in [
             (Recipe::Pc, "oops\nRIP: 0010:foo+0x1/0x2\nCall Trace:\n bar+0x1/0x2", "foo"),
+            (
+                Recipe::Pc,
+                "BUG: x\n#PF: supervisor instruction fetch in kernel mode\nRIP: 0010:table+0x0/0x40\nCall Trace:\n bar+0x1/0x2",
+                "bar",
+            ),
             (Recipe::Pc, "oops\nRIP: 0010:memcpy+0x1/0x2\nCall Trace:\n kfree+0x1/0x2\n bar+0x1/0x2", "bar"),
             (Recipe::Header, "BUG: KASAN: use-after-free in foo+0x1/0x2\nCall Trace:\n bar+0x1/0x2", "foo"),
             (

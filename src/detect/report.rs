@@ -203,6 +203,10 @@ impl Report {
     pub fn close(mut self, filter: &Prefilter, out: &mut Vec<Signal>) {
         let active = &filter.rules[self.rule];
         self.analyse(active);
+        // What the config says of a rule stands.
+        if let Some(verdict) = active.rule.verdict.filter(|_| active.alarm == active.rule.alarm) {
+            self.event.alarm = verdict(&self.event);
+        }
         let traced = active.rule.shape == Shape::Trace && active.rule.recipe != Recipe::None;
         self.event.corrupted |= traced && self.event.function.is_none();
         if self.repeats > 0 {

@@ -128,6 +128,21 @@ fn an_oom_kill_is_one_event_with_its_victim() {
 }
 
 #[test]
+fn a_machine_check_is_an_alarm_unless_it_says_that_it_was_corrected() {
+    let logged = "[  100.000000] mce: [Hardware Error]: Machine check events logged\n";
+    let bank = |status: &str| {
+        format!("{logged}[  100.000100] mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 4: {status}\n")
+    };
+    for (text, alarm) in
+        [(logged.to_owned(), true), (bank("bd80000000100134"), true), (bank("8c00004000010090"), false)]
+    {
+        let found = events(&text);
+        assert_eq!(found.len(), 1, "{text}: {found:#?}");
+        assert_eq!(found[0].alarm, alarm, "{text}");
+    }
+}
+
+#[test]
 fn two_oom_kills_are_two_events() {
     let one = fixture("oom.hit");
     let two = one.replace("4243", "5555");

@@ -123,7 +123,10 @@ fn check(name: &str, expected: &Expected, events: &[Event]) -> Option<Event> {
     }
     for (key, pattern) in &expected.details {
         let value = value_of(first, key);
-        assert!(Regex::new(pattern).expect("a pattern").is_match(&value), "{name}: {key} is {value:?}, not {pattern:?}");
+        assert!(
+            Regex::new(pattern).expect("a pattern").is_match(&value),
+            "{name}: {key} is {value:?}, not {pattern:?}"
+        );
     }
     if let Some(kernel) = &first.kernel {
         assert_eq!(kernel, &expected.kernel, "{name}");

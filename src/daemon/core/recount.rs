@@ -98,6 +98,7 @@ fn silent(counter: Counter, rise: u64, number: u64, host: Arc<str>) -> Event {
         last_line: None,
         corrupted: true,
         panicked: false,
+        modules: Vec::new(),
         old: false,
         frames: Vec::new(),
         details: details.into(),

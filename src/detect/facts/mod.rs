@@ -114,6 +114,8 @@ pub(crate) fn read(event: &mut Event, body: &str) {
 /// `e1000e 0000:00:19.0 eth0: NIC Link is Down`, `NETDEV WATCHDOG: eth0 (e1000e): …`.
 fn interface(event: &mut Event, body: &str) {
     let name = match body.split_once("NETDEV WATCHDOG: ") {
+        // Since 6.4, and in the stable series: `DRIVER BUS eth0: NETDEV WATCHDOG: CPU: 1: transmit queue …`.
+        Some((before, rest)) if rest.starts_with("CPU: ") => before.trim_end_matches([':', ' ']).rsplit(' ').next(),
         Some((_, rest)) => rest.split([' ', ':']).next(),
         None => body.split(": ").next().and_then(|lead| lead.rsplit(' ').next()),
     };
