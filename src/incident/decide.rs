@@ -7,7 +7,7 @@
 use crate::config::IncidentConfig;
 use crate::incident::burst::Burst;
 use crate::incident::cooldown::Cooldown;
-use crate::model::{BootId, Event, Incident, IncidentId, Losses, Mono, Signal, Trigger, Wall};
+use crate::model::{BootId, Event, Incident, IncidentId, Losses, Mono, Severity, Signal, Trigger, Wall};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -105,7 +105,7 @@ impl Incidents {
             return Decision::Wait;
         }
         let window = Duration::from_secs(self.config.cooldown_s);
-        if self.rate_is_reached(now)
+        if self.rate_is_reached(event.severity, now)
             || (!event.old && self.cooldown.rule_is_warm(&event.host, &event.rule, now, window))
         {
             return Decision::Wait;
@@ -166,7 +166,7 @@ impl Incidents {
         unfinished: bool,
         new_id: impl FnOnce() -> IncidentId,
     ) -> Decision {
-        if self.rate_is_reached(now) {
+        if self.rate_is_reached(event.severity, now) {
             self.losses.add("rate_limit", 1);
             return Decision::Suppress("rate_limit", Box::new(event));
         }
@@ -208,7 +208,7 @@ impl Incidents {
         let (follows, late) = self.bursts[at].follow_up(id.clone());
         let mut late = late.into_iter();
         let trigger = late.next()?;
-        if self.rate_is_reached(now) {
+        if self.rate_is_reached(trigger.severity, now) {
             self.losses.add("rate_limit", 1);
             self.bursts[at].complete();
             return Some(Decision::Suppress("rate_limit", Box::new(trigger)));
@@ -220,11 +220,15 @@ impl Incidents {
         Some(Decision::Capture { incident: Box::new(incident), unfinished: false })
     }
 
-    fn rate_is_reached(&mut self, now: Mono) -> bool {
+    /// Whether an event of this severity may have no snapshot now. Warnings stop at half of the hourly number: a program
+    /// that crashes in a loop must not use up what the oops after it needs.
+    fn rate_is_reached(&mut self, severity: Severity, now: Mono) -> bool {
         while self.captures.front().is_some_and(|t| now.since(*t) >= HOUR) {
             self.captures.pop_front();
         }
-        self.captures.len() >= self.config.max_per_hour as usize
+        let most = self.config.max_per_hour as usize;
+        let most = if severity <= Severity::Warning { most.div_ceil(2) } else { most };
+        self.captures.len() >= most
     }
 
     fn incident(&self, id: IncidentId, event: Event, wall: Wall, recurrences: u64) -> Incident {
@@ -263,7 +267,7 @@ impl Incidents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Kind, Origin, Severity, Signature};
+    use crate::model::{Kind, Origin, Signature};
     use std::collections::BTreeMap;
 
     fn event(number: u64, kind: Kind, signature: &str) -> Event {
@@ -399,6 +403,19 @@ mod tests {
         // Each event was captured, joined a burst, or was counted.
         assert!(lost > 0 && lost <= 1997, "{lost}");
         assert!(i.bursts.len() <= BURSTS_MAX);
+    }
+
+    #[test]
+    fn warnings_leave_half_of_the_snapshots_to_what_is_worse() {
+        let mut i = fresh(4);
+        let mut taken = 0;
+        for n in 0..100 {
+            let signature = format!("s{n}");
+            let crash = Event { severity: Severity::Warning, ..event(n, Kind::UserFault, &signature) };
+            taken += captures(&both(&mut i, &crash, n * 20));
+        }
+        assert_eq!(taken, 2);
+        assert_eq!(captures(&both(&mut i, &event(200, Kind::Oops, "oops"), 2010)), 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Such a line is an alarm: the kernel prints it only where the program has no handler for the signal, so each one is the
 //! death of a process (`unhandled_signal`, kernel/signal.c), and on a server that is what the snapshot is for. The
-//! severity stays below that of a kernel failure; where crashes are everyday business, `[rules] regrade` makes the
+//! severity stays below that of a kernel failure; where crashes are everyday business, `[[rules.regrade]]` makes the
 //! rule quiet.
 
 use super::{Recipe, Rule, Shape, rule};
