@@ -4,6 +4,7 @@
 mod act;
 mod drill;
 mod hear;
+mod network;
 mod upkeep;
 mod voice;
 
@@ -18,7 +19,7 @@ use crate::detect::Detector;
 use crate::incident::{Identity, Incidents};
 use crate::model::{IncidentId, Kind, Losses, Mono, Record, Signal, Wall};
 use crate::probe::Hysteresis;
-use crate::source::{Cursor, KernelLog};
+use crate::source::{Cursor, KernelLog, Netconsole};
 use crate::sys::clock;
 use crate::sys::notify::Notify;
 use std::collections::{BTreeMap, VecDeque};
@@ -34,6 +35,8 @@ pub struct Parts {
     pub state_file: PathBuf,
     pub poller: Poller,
     pub kernel: Result<KernelLog, String>,
+    /// `None`: not wanted.
+    pub netconsole: Option<Result<Netconsole, String>>,
     pub detector: Detector,
     pub tail: Helper,
     pub control: Control,
@@ -47,6 +50,7 @@ pub struct Core {
     state_file: PathBuf,
     poller: Poller,
     kernel: Result<KernelLog, String>,
+    netconsole: Option<Result<Netconsole, String>>,
     detector: Detector,
     incidents: Incidents,
     probes: BTreeMap<String, (Hysteresis, Mono)>,
@@ -69,6 +73,7 @@ pub struct Core {
     saved_at: Mono,
     polled_at: Mono,
     watchdog_at: Mono,
+    netconsole_told_at: Mono,
     stopping: Option<Mono>,
     keep_wanted: bool,
     /// A worker left something to salvage; another one is at the same incident.
@@ -87,6 +92,7 @@ pub struct Core {
 struct Counts {
     kernel_records: u64,
     console_records: u64,
+    netconsole_records: u64,
     events: BTreeMap<Kind, u64>,
     snapshots: u64,
     last: VecDeque<LastSnapshot>,
@@ -109,6 +115,7 @@ impl Core {
             state_file: parts.state_file,
             poller: parts.poller,
             kernel: parts.kernel,
+            netconsole: parts.netconsole,
             detector: parts.detector,
             tail: parts.tail,
             prober: Helper::new("probe", Token::Probe),
@@ -128,6 +135,7 @@ impl Core {
             saved_at: now,
             polled_at: Mono(0),
             watchdog_at: Mono(0),
+            netconsole_told_at: now,
             stopping: None,
             keep_wanted: true,
             keep_after_capture: false,
@@ -158,6 +166,7 @@ impl Core {
     fn serve(&mut self, token: Token) {
         match token {
             Token::Kernel => self.read_kernel(),
+            Token::Netconsole => self.read_netconsole(),
             Token::Signal => self.stop(),
             Token::Control => self.accept(),
             Token::Client(n) => self.serve_client(n),

@@ -41,6 +41,7 @@ impl Core {
         }
         self.with_workers(|w, _, g| w.check_deadlines(g));
         self.poll_klog(now);
+        self.tick_netconsole(now);
         self.save(now, false);
         self.check_probes(now);
         for client in self.control.idle(now) {
@@ -99,6 +100,7 @@ impl Core {
         let mut earlier = |t: Option<Mono>| due = t.map_or(due, |t| due.min(t));
         earlier(self.detector.next_due());
         earlier(self.workers.next_due(now));
+        earlier(self.netconsole_due());
         if let Ok(log) = &self.kernel {
             earlier(log.poll_interval().map(|every| self.polled_at.plus(every)));
             if self.saved.as_ref() != Some(&log.cursor()) {
