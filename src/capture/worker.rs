@@ -161,6 +161,7 @@ fn rehearsal() -> Incident {
         version: String::new(),
         trigger: Trigger::Manual { reason: "warm-up".into() },
         events: Vec::new(),
+        follows: None,
         events_left_out: 0,
         recurrences: 0,
         losses: Losses::default(),

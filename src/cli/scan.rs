@@ -5,11 +5,11 @@
 
 use crate::cli::{Exit, Format, Global};
 use crate::detect::Detector;
-use crate::model::{Event, Mono, Origin, Record, Signal};
+use crate::model::{Event, Mono, Origin, Record, Signal, taint};
 use anyhow::{Context, Result, bail};
 use regex::Regex;
 use serde::Serialize;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 const LINE_BYTES_MAX: usize = 64 << 10;
 
 #[derive(clap::Args, Debug)]
+#[command(after_long_help = keys_help())]
 pub struct Args {
     /// Log files; `-` is standard input; `.zst` files are unpacked on the way
     #[arg(required = true, value_name = "FILE")]
@@ -228,6 +229,19 @@ fn host_of(file: &str, pattern: Option<&Regex>) -> String {
     name.split_once('.').map_or(name, |p| if p.0.is_empty() { name } else { p.0 }).to_owned()
 }
 
+/// What the keys of a line of JSON mean, for the long help.
+fn keys_help() -> String {
+    let mut help = String::from(
+        "With --format json each event is one object a line. taint_words says the letters of tainted in words, frames are the \
+         functions of the trace, innermost first, modules those whose code is in it; line and last_line count from 1. \
+         details holds what else the text says, by name, as text:\n",
+    );
+    for (name, doc) in crate::detect::DETAILS {
+        help.push_str(&format!("\n  {name}: {doc}"));
+    }
+    help
+}
+
 /// One event as a line of JSON. The keys are part of the output format.
 #[derive(Serialize)]
 struct Row<'a> {
@@ -243,12 +257,15 @@ struct Row<'a> {
     pid: Option<i32>,
     cpu: Option<u32>,
     tainted: Option<&'a str>,
+    taint_words: Vec<String>,
     kernel: Option<&'a str>,
     timestamp: Option<&'a str>,
     host: &'a str,
     corrupted: bool,
     panicked: bool,
     frames: &'a [String],
+    modules: &'a [String],
+    details: &'a BTreeMap<String, String>,
     last_line: Option<u64>,
 }
 
@@ -268,12 +285,15 @@ fn print(file: &str, e: &Event, format: Format, out: &mut impl Write) -> io::Res
                 pid: e.pid,
                 cpu: e.cpu,
                 tainted: e.tainted.as_deref(),
+                taint_words: e.tainted.as_deref().map(taint::words).unwrap_or_default(),
                 kernel: e.kernel.as_deref(),
                 timestamp: e.timestamp.as_deref(),
                 host: &e.host,
                 corrupted: e.corrupted,
                 panicked: e.panicked,
                 frames: &e.frames,
+                modules: &e.modules,
+                details: &e.details,
                 last_line: e.last_line,
             };
             serde_json::to_writer(&mut *out, &row)?;
@@ -282,6 +302,28 @@ fn print(file: &str, e: &Event, format: Format, out: &mut impl Write) -> io::Res
         Format::Text => writeln!(out, "{}", text_line(file, e)),
     }
 }
+
+/// Details that a line of text shows.
+const IN_TEXT: &[&str] = &[
+    "device",
+    "sector",
+    "command",
+    "sense_key",
+    "sense",
+    "server",
+    "interface",
+    "victim",
+    "memcg",
+    "wait_s",
+    "blocked_on",
+    "owner",
+    "bank",
+    "mca_error",
+    "pcie_error",
+    "location",
+    "panic",
+    "repeats",
+];
 
 /// `console.log:12: oops fatal unable to handle page fault in foo [#3f…] comm/12 cpu 1, panicked`.
 fn text_line(file: &str, e: &Event) -> String {
@@ -300,8 +342,8 @@ fn text_line(file: &str, e: &Event) -> String {
         (None, Some(pid)) => s.push_str(&format!(", pid {pid}")),
         (None, None) => {}
     }
-    for key in ["device", "sector", "server", "interface", "victim", "memcg", "wait_s", "panic", "repeats"] {
-        if let Some(value) = e.details.get(key) {
+    for key in IN_TEXT {
+        if let Some(value) = e.details.get(*key) {
             s.push_str(&format!(", {key} {value}"));
         }
     }

@@ -88,6 +88,7 @@ fn incident(config: &Config, reason: &str) -> Incident {
         version: env!("CARGO_PKG_VERSION").into(),
         trigger: Trigger::Manual { reason: reason.to_owned() },
         events: Vec::new(),
+        follows: None,
         events_left_out: 0,
         recurrences: 0,
         losses: Losses::default(),

@@ -7,7 +7,7 @@
 use crate::detect::lines::{is_cpu_line, is_own, is_shutdown};
 use crate::detect::prefilter::{Hit, Prefilter};
 use crate::detect::prefix::{self, Line};
-use crate::detect::report::{Report, subject_of, victim_pid};
+use crate::detect::report::{Report, subject, subject_of, victim_pid};
 use crate::detect::rules::{Role, Shape};
 use crate::model::{Kind, Mono, Origin, Record, Signal};
 use std::sync::Arc;
@@ -20,6 +20,10 @@ const QUIET_LINES_MAX: u32 = 60;
 const LINES_MAX: u32 = 4000;
 /// printk time between two lines of one report.
 const GAP_US_MAX: u64 = 10_000_000;
+/// Lines about the same device behind one that counts that are read for details (libata-eh.c prints ten for a command).
+const DETAIL_LINES_MAX: u32 = 12;
+/// A header and the remark behind it, when the header is printed again.
+const REPLAY_LINES_MAX: u32 = 2;
 /// A follow-up header belongs to its cause if it comes within this many lines and before any stack.
 const THEN_LINES_MAX: u32 = 12;
 
@@ -35,6 +39,8 @@ pub(crate) struct Stream {
     expected_down: bool,
     /// The line at which firmware or a kernel announced itself, and what had been there before.
     boot_marker: Option<(u64, bool)>,
+    /// The line before was cut and is printed again: the header on the next line is the one of the open report.
+    replayed: bool,
     /// `[ cut here ]` was seen this many lines ago, by this caller.
     cut: Option<(u32, Option<Vec<u8>>)>,
 }
@@ -57,6 +63,7 @@ impl Stream {
             expected_down: false,
             boot_marker: None,
             cut: None,
+            replayed: false,
         }
     }
 
@@ -92,15 +99,33 @@ impl Stream {
         if is_shutdown(line.body) && !line.user {
             self.expected_down = true;
         }
+        let again = self.console_remark(line.body);
         let taken = match hit {
-            Some(hit) => self.header(record, text, line, hit, cx, out),
-            None => false,
+            // The whole of a line that ends in the remark follows.
+            Some(hit) if !again => self.header(record, text, line, hit, cx, out),
+            _ => false,
         };
+        self.replayed = again;
         if !taken {
             self.body(record, text, line, cx, out);
         }
         // The boot marker compares with what came before it.
         self.note_uptime(line.printk_us);
+    }
+
+    /// What the console says about itself (kernel/printk/printk.c console_prepend_dropped, console_prepend_replay):
+    /// `** 12 printk messages dropped **` cuts every report that is open; behind `** replaying previous printk message **`
+    /// the last line comes again, whole. True for the latter.
+    fn console_remark(&mut self, body: &[u8]) -> bool {
+        if memchr::memmem::find(body, b"** ").is_none() {
+            return false;
+        }
+        if memchr::memmem::find(body, b" printk messages dropped **").is_some() {
+            for r in &mut self.open {
+                r.event.corrupted = true;
+            }
+        }
+        memchr::memmem::find(body, b"** replaying previous printk message **").is_some()
     }
 
     /// Closes what this line shows to be over.
@@ -180,7 +205,11 @@ impl Stream {
         self.expected_down |= active.rule.role == Role::Panic;
         if let Some(n) = self.joined(line, hit, cx.filter) {
             let report = &mut self.open[n];
-            report.follow(active, line, cx.now);
+            if self.replayed && report.rule == hit.rule {
+                report.event.text.clear();
+            }
+            let counted = !cx.filter.rules[report.rule].rule.then.contains(&active.rule.id);
+            report.follow(active, counted, line, cx.now);
             report.append(line, text, cx.now, true);
             return true;
         }
@@ -193,6 +222,11 @@ impl Stream {
         let active = &filter.rules[hit.rule];
         let rule = active.rule;
         let own = |r: &Report| r.caller.as_deref() == line.caller;
+        if self.replayed
+            && let Some(n) = self.open.iter().rposition(|r| r.rule == hit.rule && own(r) && r.lines <= REPLAY_LINES_MAX)
+        {
+            return Some(n);
+        }
         // A panic ends everything; whatever the dying kernel still prints belongs to the cause.
         if let Some(n) = self.open.iter().rposition(|r| r.event.panicked || r.event.kind == Kind::Panic) {
             return Some(n);
@@ -333,7 +367,7 @@ impl Stream {
         let own = self.open.iter().rposition(|r| takes(r) && r.caller.as_deref() == line.caller);
         let gated =
             || self.open.iter().rposition(|r| takes(r) && (r.gate || r.event.panicked) && line.caller.is_some());
-        let Some(n) = own.or_else(gated) else { return };
+        let Some(n) = own.or_else(gated) else { return self.detail(text, line, cx) };
         let r = &mut self.open[n];
         if r.stamped && !line.kernel || line.user {
             return;
@@ -346,6 +380,21 @@ impl Stream {
 }
 
 impl Stream {
+    /// More about the device of a report of single lines: its status, the command that failed.
+    fn detail(&mut self, text: &[u8], line: &Line<'_>, cx: &Context<'_>) {
+        let speaks_of = |r: &Report| {
+            r.subject.is_some()
+                && r.since_own <= DETAIL_LINES_MAX
+                && cx.filter.rules[r.rule].rule.shape == Shape::Single
+                && subject(r.event.kind, line) == r.subject
+        };
+        if !line.user
+            && let Some(n) = self.open.iter().rposition(speaks_of)
+        {
+            self.open[n].append(line, text, cx.now, false);
+        }
+    }
+
     /// Remembers where the file stands, for reports that took this line.
     pub fn stamp_lines(&mut self, line: Option<u64>) {
         for r in &mut self.open {

@@ -25,6 +25,7 @@ mod skip;
 mod title;
 
 pub use detector::Detector;
+pub use facts::DETAILS;
 pub use rules::{RuleInfo, catalogue};
 
 /// What can be wrong with the rules of a config.

@@ -10,18 +10,28 @@ pub(crate) fn function(recipe: Recipe, bodies: &[&str], dump: &Dump) -> Option<S
     let header = bodies.first().copied().unwrap_or("");
     let found = match recipe {
         Recipe::None => None,
+        Recipe::Pc if executes_data(bodies) => first_useful(dump).or_else(|| counter(dump)),
         Recipe::Pc => counter(dump).or_else(|| first_useful(dump)),
         Recipe::Header => useful(after_in(header)).or_else(|| first_useful(dump)).or_else(|| plain(after_in(header))),
         Recipe::Warn => useful(warn_site(header))
             .or_else(|| bodies.iter().take(8).find_map(|b| useful(warn_site(b))))
+            // The header names no function, or a helper: the program counter stood in the one that warned.
+            .or_else(|| dump.pcs.first().filter(|n| !skip::is_helper(n)).cloned())
             .or_else(|| first_useful(dump))
             .or_else(|| counter(dump))
             .or_else(|| plain(warn_site(header))),
         Recipe::Trace => last_function(bodies).or_else(|| first_useful(dump)).or_else(|| counter(dump)),
+        Recipe::Panic if header.contains("corrupted stack end detected") => {
+            recursing(dump).or_else(|| first_useful(dump))
+        }
         Recipe::Panic => useful(after(header, " in: ")).or_else(|| first_useful(dump)),
-        Recipe::Lock => wanted_lock(bodies).or_else(|| first_useful(dump)),
+        Recipe::Lock => wanted_lock(bodies)
+            .or_else(|| held_lock(bodies))
+            .or_else(|| acquiring(bodies))
+            .or_else(|| first_useful(dump)),
         Recipe::Stall => stalled(dump).or_else(|| counter(dump)),
-        Recipe::Hang => hanging(dump),
+        Recipe::Overflow => recursing(dump).or_else(|| counter(dump)).or_else(|| first_useful(dump)),
+        Recipe::Hang => hanging(&Dump::read(before_panic(bodies))),
         Recipe::Leak => allocated_for(dump).or_else(|| first_useful(dump)),
     };
     found.map(|f| frames::syscall(&f).into_owned())
@@ -29,24 +39,35 @@ pub(crate) fn function(recipe: Recipe, bodies: &[&str], dump: &Dump) -> Option<S
 
 /// The frames that a reader wants to see: those of the stack the function came from, reporting frames left out.
 pub(crate) fn frames_of(dump: &Dump, function: Option<&str>) -> Vec<String> {
-    let stack = function
-        .and_then(|f| dump.stacks.iter().find(|s| s.names().any(|n| frames::syscall(n) == f)))
-        .or_else(|| dump.stacks.first());
-    let mut out: Vec<String> = stack
-        .into_iter()
-        .flat_map(Stack::names)
-        .skip_while(|n| skip::is_reporting(n))
-        .map(|n| frames::syscall(n).into_owned())
-        .collect();
-    out.dedup();
+    let mut out = shown(stack_of(dump, function).into_iter().flat_map(Stack::names));
     if let (Some(f), true) = (function, out.is_empty()) {
         out.push(f.to_owned());
     }
     out
 }
 
+/// The frames that stay the same from kernel to kernel: without helpers and dispatchers, whose layers change, and
+/// without what only a symbolizer knows.
+pub(crate) fn stable_frames(dump: &Dump, function: Option<&str>) -> Vec<String> {
+    let stable = |n: &&str| function == Some(*n) || !(skip::is_helper(n) || skip::is_anchor(n) || skip::is_waiting(n));
+    shown(stack_of(dump, function).into_iter().flat_map(Stack::printed).filter(stable))
+}
+
+fn stack_of<'a>(dump: &'a Dump, function: Option<&str>) -> Option<&'a Stack> {
+    function
+        .and_then(|f| dump.stacks.iter().find(|s| s.names().any(|n| frames::syscall(n) == f)))
+        .or_else(|| dump.stacks.first())
+}
+
+fn shown<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut out: Vec<String> =
+        names.skip_while(|n| skip::is_reporting(n)).map(|n| frames::syscall(n).into_owned()).collect();
+    out.dedup();
+    out
+}
+
 fn plain(name: Option<&str>) -> Option<String> {
-    name.map(|n| frames::plain(n).to_owned())
+    name.map(frames::readable)
 }
 
 fn useful(name: Option<&str>) -> Option<String> {
@@ -59,6 +80,16 @@ fn counter(dump: &Dump) -> Option<String> {
     if skip::is_helper(first) { first_useful(dump).or_else(|| Some(first.clone())) } else { Some(first.clone()) }
 }
 
+/// The fault was to fetch an instruction, so the program counter is no function: who jumped there is at fault
+/// (`#PF: supervisor instruction fetch in kernel mode` of arch/x86/mm/fault.c show_fault_oops; `Execute from
+/// non-executable memory` of arch/arm64/mm/fault.c).
+fn executes_data(bodies: &[&str]) -> bool {
+    bodies
+        .iter()
+        .take(6)
+        .any(|b| b.contains("instruction fetch in kernel mode") || b.contains("xecute from non-executable"))
+}
+
 fn first_useful(dump: &Dump) -> Option<String> {
     dump.stacks
         .iter()
@@ -69,7 +100,7 @@ fn first_useful(dump: &Dump) -> Option<String> {
 
 /// In a leak whatever has "alloc" in its name did what it was asked for.
 fn allocated_for(dump: &Dump) -> Option<String> {
-    dump.stacks.first()?.names().find(|n| !skip::is_helper(n) && !n.contains("alloc")).map(str::to_owned)
+    dump.stacks.first()?.names().find(|n| !skip::is_allocation(n) && !n.contains("alloc")).map(str::to_owned)
 }
 
 /// `     last function: FUNCTION` below `BUG: workqueue leaked lock or atomic` (kernel/workqueue.c).
@@ -119,10 +150,50 @@ fn wanted_lock(bodies: &[&str]) -> Option<String> {
         "is freeing memory",
     ];
     let start = bodies.iter().take(60).position(|b| WANTS.iter().any(|w| b.contains(w)))?;
-    let line = bodies[start..].iter().take(5).find(|b| b.contains(" at: "))?;
+    bodies[start..].iter().take(5).find(|b| b.contains(" at: ")).and_then(|b| lock_site(b))
+}
+
+/// `… (&lock){+.+.}-{3:3}, at: FUNCTION+0x1/0x2`: where a lock was, or is to be, taken (lockdep.c print_lock).
+fn lock_site(line: &str) -> Option<String> {
     let rest = &line[line.find(" at: ")? + 5..];
     let name = rest.rsplit("] ").next().unwrap_or(rest).split("+0x").next()?.split_ascii_whitespace().next()?;
     useful(frames::is_symbol(name).then_some(name)).filter(|n| !skip::is_waiting(n))
+}
+
+/// `TASK still has locks held!`, `lock held when returning to user space!`: who took the lock and kept it.
+fn held_lock(bodies: &[&str]) -> Option<String> {
+    const KEPT: &[&str] = &["still has locks held!", "lock held when returning to user space!"];
+    let header = bodies.first()?;
+    if !KEPT.iter().any(|w| header.contains(w)) {
+        return None;
+    }
+    bodies.iter().take(20).find(|b| b.contains(" at: ")).and_then(|b| lock_site(b))
+}
+
+/// The stack of the task that lockdep stopped stands last, below the chain of those that came before it
+/// (kernel/locking/lockdep.c print_circular_bug).
+fn acquiring(bodies: &[&str]) -> Option<String> {
+    let at = bodies.iter().position(|b| b.trim() == "stack backtrace:")?;
+    first_useful(&Dump::read(bodies[at..].iter().copied()))
+}
+
+/// The text of the cause without the panic that followed: its stack is that of the reporter.
+fn before_panic<'a>(bodies: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    let panic = |b: &&str| b.starts_with("Kernel panic - not syncing");
+    let end = bodies.iter().skip(1).position(panic).map_or(bodies.len(), |n| n + 1);
+    bodies[..end].iter().copied()
+}
+
+/// A stack that ran over its end: the top frame is whatever took the last bytes. A function that calls itself is
+/// the answer; a longer circle was entered by the frame above the dispatcher.
+fn recursing(dump: &Dump) -> Option<String> {
+    let stack = dump.stacks.iter().max_by_key(|s| s.items.len())?;
+    let names: Vec<&str> = stack.names().collect();
+    let itself = names.windows(3).find(|w| w[0] == w[1] && w[1] == w[2] && !skip::is_helper(w[0]));
+    match itself {
+        Some(w) => Some(w[0].to_owned()),
+        None => above_anchor(interrupted(stack).unwrap_or(&stack.items)),
+    }
 }
 
 /// What the CPU ran below the interrupt: the frame above the first dispatcher.
@@ -137,14 +208,18 @@ fn stalled(dump: &Dump) -> Option<String> {
         return above_anchor(&first.items);
     }
     let mut fallback = None;
-    for stack in dump.stacks.iter().filter(|s| !gp_kthread(s)) {
+    for (n, stack) in dump.stacks.iter().enumerate().filter(|(_, s)| !gp_kthread(s)) {
         let Some(below) = interrupted(stack) else {
             if fallback.is_none() {
                 fallback = above_anchor(&stack.items);
             }
             continue;
         };
-        if let Some(name) = above_anchor(below) {
+        // The registers of a soft lockup stand before its stack: their counter is the innermost frame.
+        let counter = dump.pcs.first().filter(|_| n == 0 && !below.iter().any(|i| matches!(i, Item::Pc(_))));
+        let below: Vec<Item> =
+            counter.map(|pc| Item::Pc(pc.clone())).into_iter().chain(below.iter().cloned()).collect();
+        if let Some(name) = above_anchor(&below) {
             return Some(name);
         }
     }
@@ -168,26 +243,31 @@ fn interrupted(stack: &Stack) -> Option<&[Item]> {
     (!rest.is_empty()).then_some(rest)
 }
 
+/// The frame above the first dispatcher. Where only helpers stand there, the dispatcher says most.
 fn above_anchor(items: &[Item]) -> Option<String> {
     let mut last: Option<&str> = None;
-    let mut last_useful: Option<&str> = None;
+    let mut useful: Option<&str> = None;
+    let mut anchor: Option<&str> = None;
     for item in items {
-        let (Item::Frame(name) | Item::Pc(name)) = item else { continue };
+        let Some(name) = item.name() else { continue };
         if name.starts_with("smp_call_function") && !name.ends_with("interrupt") {
             // However the other CPUs were called, that they do not answer is one failure.
             return Some("smp_call_function".into());
         }
-        if skip::is_anchor(name) && last.is_some() {
-            break;
-        }
-        if !skip::is_anchor(name) {
-            last = Some(name);
-            if !skip::is_helper(name) {
-                last_useful = Some(name);
+        if skip::is_anchor(name) {
+            if last.is_some() {
+                anchor = Some(name).filter(|n| !skip::is_helper(n));
+                break;
             }
+            continue;
+        }
+        last = Some(name);
+        // A compat entry turns the arguments into native ones and calls the native entry.
+        if !skip::is_helper(name) && (useful.is_none() || !name.contains("_compat_")) {
+            useful = Some(name);
         }
     }
-    last_useful.or(last).map(str::to_owned)
+    useful.or(anchor).or(last).map(str::to_owned)
 }
 
 /// The first frame of a blocked task that is not waiting itself; the two great queues stand for themselves.
@@ -219,6 +299,11 @@ mod tests {
     fn each_recipe_finds_its_function() {
         for (recipe, text, want) in [
             (Recipe::Pc, "oops\nRIP: 0010:foo+0x1/0x2\nCall Trace:\n bar+0x1/0x2", "foo"),
+            (
+                Recipe::Pc,
+                "BUG: x\n#PF: supervisor instruction fetch in kernel mode\nRIP: 0010:table+0x0/0x40\nCall Trace:\n bar+0x1/0x2",
+                "bar",
+            ),
             (Recipe::Pc, "oops\nRIP: 0010:memcpy+0x1/0x2\nCall Trace:\n kfree+0x1/0x2\n bar+0x1/0x2", "bar"),
             (Recipe::Header, "BUG: KASAN: use-after-free in foo+0x1/0x2\nCall Trace:\n bar+0x1/0x2", "foo"),
             (

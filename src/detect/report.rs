@@ -71,6 +71,7 @@ impl Report {
             panicked: false,
             old: record.old,
             frames: Vec::new(),
+            modules: Vec::new(),
             details: std::collections::BTreeMap::new(),
             text: Vec::new(),
         };
@@ -101,14 +102,15 @@ impl Report {
     }
 
     /// Another header became part of this report.
-    pub fn follow(&mut self, active: &Active, line: &Line<'_>, now: Mono) {
+    /// `counted`: it says the same again, rather than more of it.
+    pub fn follow(&mut self, active: &Active, counted: bool, line: &Line<'_>, now: Mono) {
         self.last_own = now;
         self.done = false;
         if active.rule.role == Role::Panic && self.event.kind != Kind::Panic {
             self.event.panicked = true;
         }
         if active.rule.shape == Shape::Single {
-            self.repeats += 1;
+            self.repeats += u64::from(counted);
             self.event.severity = self.event.severity.max(active.severity);
         }
         self.note_victim(line.body);
@@ -140,9 +142,6 @@ impl Report {
         {
             self.gate = true;
         }
-        if memchr::memmem::find(body, b"printk messages dropped").is_some() {
-            self.event.corrupted = true;
-        }
         let keep = own || (!self.done && self.since_own <= FOREIGN_RUN_MAX);
         let room = EVENT_LINES_MAX - if is_key(body) { 0 } else { KEY_LINES_RESERVE };
         if keep && self.event.text.len() < room {
@@ -169,16 +168,25 @@ impl Report {
         for body in &bodies {
             facts::read(&mut self.event, body);
         }
+        self.event.modules.clear();
+        for body in &bodies {
+            facts::modules(body, &mut self.event.modules);
+        }
         let recipe_used = active.rule.recipe;
         let dump = Dump::read(bodies.iter().copied());
         let function = recipe::function(recipe_used, &bodies, &dump);
         self.event.frames = recipe::frames_of(&dump, function.as_deref());
+        let stable = recipe::stable_frames(&dump, function.as_deref());
         let start = active.rule.triggers.iter().filter_map(|t| header.find(t)).min().unwrap_or(0);
         self.event.title =
             title::title(active.rule.title, active.title.as_deref(), &header[start..], function.as_deref());
-        let unlocated = title::title(active.rule.title, active.title.as_deref(), &header[start..], None);
-        self.event.signature =
-            signature::signature(self.event.kind, function.as_deref(), &unlocated, &self.event.frames);
+        let mut unlocated = title::title(active.rule.title, active.title.as_deref(), &header[start..], None);
+        // The function of a program is not known; the object it crashed in is the next best.
+        if let Some(object) = self.event.details.get("object").filter(|_| self.event.kind == Kind::UserFault) {
+            unlocated = title::located(&unlocated, object);
+            self.event.title.clone_from(&unlocated);
+        }
+        self.event.signature = signature::signature(self.event.kind, function.as_deref(), &unlocated, &stable);
         self.event.function = function;
         self.event.text = text;
     }
@@ -195,6 +203,10 @@ impl Report {
     pub fn close(mut self, filter: &Prefilter, out: &mut Vec<Signal>) {
         let active = &filter.rules[self.rule];
         self.analyse(active);
+        // What the config says of a rule stands.
+        if let Some(verdict) = active.rule.verdict.filter(|_| active.alarm == active.rule.alarm) {
+            self.event.alarm = verdict(&self.event);
+        }
         let traced = active.rule.shape == Shape::Trace && active.rule.recipe != Recipe::None;
         self.event.corrupted |= traced && self.event.function.is_none();
         if self.repeats > 0 {
@@ -214,11 +226,17 @@ impl Report {
 
 /// What repeated lines must share to be one event.
 pub(crate) fn subject_of(active: &Active, line: &Line<'_>) -> Option<String> {
-    if !matches!(active.kind, Kind::IoError | Kind::FsError) {
-        return None;
-    }
+    subject(active.kind, line)
+}
+
+/// The device that a line of a kind speaks of.
+pub(crate) fn subject(kind: Kind, line: &Line<'_>) -> Option<String> {
     let body = String::from_utf8_lossy(&line.body[..line.body.len().min(512)]);
-    facts::device(&body).map(|d| facts::subject(&d).to_owned())
+    match kind {
+        Kind::IoError | Kind::FsError => facts::device(&body).map(|d| facts::subject(&d).to_owned()),
+        Kind::MachineCheck => facts::pci_address(&body).map(str::to_owned),
+        _ => None,
+    }
 }
 
 pub(crate) fn victim_pid(body: &[u8]) -> Option<String> {

@@ -3,9 +3,9 @@
 use crate::model::{Kind, Signature};
 use sha2::{Digest, Sha256};
 
-/// Frames behind the function that go into a signature. Fewer would merge different bugs that share a helper,
-/// more would split one bug that is reached by several ways.
-const FRAMES: usize = 4;
+/// Frames behind the function that go into a signature ([`crate::detect::recipe::stable_frames`]). Fewer would merge
+/// different bugs of one function, more would split one bug that is reached by several ways.
+const FRAMES: usize = 3;
 
 /// 16 hex digits over the kind, the function (the title where there is none) and the frames behind it.
 pub(crate) fn signature(kind: Kind, function: Option<&str>, title: &str, frames: &[String]) -> Signature {
@@ -38,8 +38,8 @@ mod tests {
         let sig = |kind, frames: &[&str]| signature(kind, Some("f"), "t", &names(frames)).0;
         let base = sig(Kind::Oops, &["f", "a", "b", "c", "d", "e"]);
         assert_eq!(base.len(), 16);
-        assert_eq!(base, sig(Kind::Oops, &["x", "f", "a", "b", "c", "d", "other"]));
+        assert_eq!(base, sig(Kind::Oops, &["x", "f", "a", "b", "c", "other"]));
         assert_ne!(base, sig(Kind::Bug, &["f", "a", "b", "c", "d"]));
-        assert_ne!(base, sig(Kind::Oops, &["f", "a", "b", "c", "other"]));
+        assert_ne!(base, sig(Kind::Oops, &["f", "a", "b", "other", "d"]));
     }
 }

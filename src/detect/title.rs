@@ -18,7 +18,16 @@ pub(crate) fn title(rule: Title, fixed: Option<&str>, header: &str, function: Op
         out.push_str(" in ");
         out.push_str(f);
     }
-    out.chars().map(|c| if c.is_control() { '?' } else { c }).take(CHARS_MAX).collect()
+    clean(&out)
+}
+
+/// A title with the place it happened at.
+pub(crate) fn located(title: &str, place: &str) -> String {
+    clean(&format!("{title} in {place}"))
+}
+
+fn clean(title: &str) -> String {
+    title.chars().map(|c| if c.is_control() { '?' } else { c }).take(CHARS_MAX).collect()
 }
 
 /// Text without what differs from one occurrence to the next: `f+0x1/0x2` → `f`, `file.c:12` → `file.c:LINE`, addresses →

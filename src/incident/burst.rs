@@ -3,6 +3,11 @@
 use crate::model::{Event, IncidentId, Kind, Mono};
 use std::time::Duration;
 
+/// Further snapshots of one burst, for what came after its first one was complete.
+const FOLLOW_UPS_MAX: u32 = 2;
+/// Events kept for a further snapshot.
+const LATE_MAX: usize = 32;
+
 /// How long after a grave first cause its typical consequences still belong to it. The kernel
 /// reports a hung task 120 s to 240 s after it stopped (kernel/hung_task.c: `sysctl_hung_task_timeout_secs`,
 /// checked once per interval), an RCU stall after 21 s to 60 s.
@@ -24,6 +29,12 @@ pub struct Burst {
     last_at: Mono,
     /// Event numbers that belong to it and are not closed yet.
     pub unfinished: Vec<u64>,
+    /// Its snapshot is complete (or was given up): what comes now is in none.
+    complete: bool,
+    /// What came since then, and when the first of it did.
+    late: Vec<Event>,
+    late_since: Mono,
+    follow_ups: u32,
 }
 
 impl Burst {
@@ -36,6 +47,10 @@ impl Burst {
             opened_at: now,
             last_at: now,
             unfinished: vec![event.number],
+            complete: false,
+            late: Vec::new(),
+            late_since: now,
+            follow_ups: 0,
         }
     }
 
@@ -52,10 +67,49 @@ impl Burst {
         self.last_at = now;
     }
 
+    /// Its snapshot takes nothing in any more.
+    pub fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// Keeps an event whose text would otherwise be in no snapshot. `false`: it has none, or is in time for the
+    /// snapshot that is being taken, or there were enough of them.
+    pub fn keep(&mut self, event: &Event, now: Mono) -> bool {
+        let wanted = self.complete && !event.text.is_empty() && self.follow_ups < FOLLOW_UPS_MAX;
+        if !wanted || self.late.len() >= LATE_MAX {
+            return false;
+        }
+        if self.late.is_empty() {
+            self.late_since = now;
+        }
+        self.late.push(event.clone());
+        true
+    }
+
+    /// When what was kept is worth a snapshot: at once after a panic, which nothing follows; else when the burst
+    /// has had time to say the rest.
+    pub fn follow_up_due(&self, coalesce: Duration) -> Option<Mono> {
+        let last_words = |e: &Event| e.panicked || e.kind == Kind::Panic;
+        let wait = if self.late.iter().any(last_words) { Duration::ZERO } else { coalesce };
+        (!self.late.is_empty()).then(|| self.late_since.plus(wait))
+    }
+
+    /// What was kept, the gravest first; the burst goes on under the name of the new snapshot.
+    pub fn follow_up(&mut self, id: IncidentId) -> (IncidentId, Vec<Event>) {
+        self.complete = false;
+        self.follow_ups += 1;
+        let mut late = std::mem::take(&mut self.late);
+        late.sort_by_key(|e| std::cmp::Reverse(e.severity));
+        (std::mem::replace(&mut self.id, id), late)
+    }
+
     /// Nothing can join any more.
     pub fn is_over(&self, now: Mono, coalesce: Duration) -> bool {
         let waits = if is_grave(self.kind) { CONSEQUENCE_WINDOW } else { Duration::ZERO };
-        now.since(self.last_at) > coalesce && now.since(self.opened_at) > waits && self.unfinished.is_empty()
+        now.since(self.last_at) > coalesce
+            && now.since(self.opened_at) > waits
+            && self.unfinished.is_empty()
+            && self.late.is_empty()
     }
 }
 

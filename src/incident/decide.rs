@@ -7,7 +7,7 @@
 use crate::config::IncidentConfig;
 use crate::incident::burst::Burst;
 use crate::incident::cooldown::Cooldown;
-use crate::model::{BootId, Event, Incident, IncidentId, Losses, Mono, Signal, Trigger, Wall};
+use crate::model::{BootId, Event, Incident, IncidentId, Losses, Mono, Severity, Signal, Trigger, Wall};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub enum Decision {
     /// More about an incident that is being captured, or was. `recurrences`: how often the event's
     /// signature came since its last snapshot but this one.
     Update { id: IncidentId, event: Box<Event>, recurrences: u64 },
+    /// More about an incident whose snapshot is complete; it will be in a further one, see [`Incidents::follow_up`].
+    Later { id: IncidentId, event: Box<Event> },
     /// An event without alarm: show and count it.
     Note(Box<Event>),
     /// Not captured, for this reason (`cooldown`, `rate_limit`); already counted.
@@ -103,7 +105,7 @@ impl Incidents {
             return Decision::Wait;
         }
         let window = Duration::from_secs(self.config.cooldown_s);
-        if self.rate_is_reached(now)
+        if self.rate_is_reached(event.severity, now)
             || (!event.old && self.cooldown.rule_is_warm(&event.host, &event.rule, now, window))
         {
             return Decision::Wait;
@@ -129,14 +131,24 @@ impl Incidents {
             // Known by its signature from here on, whatever it looked like on its first line.
             let mut recurrences = 0;
             // What was logged before this start must not silence what happens now.
-            if !event.old && !self.cooldown.recurs(&event, now, window) {
+            let known = event.old || self.cooldown.recurs(&event, now, window);
+            if !known {
                 recurrences = self.cooldown.captured(&event, now);
+            }
+            if !known && burst.keep(&event, now) {
+                return Decision::Later { id, event: Box::new(event) };
             }
             return Decision::Update { id, event: Box::new(event), recurrences };
         }
         if let Some(burst) = self.bursts.iter_mut().find(|b| b.takes(&event, now, coalesce)) {
             burst.touch(now);
-            return Decision::Update { id: burst.id.clone(), event: Box::new(event), recurrences: 0 };
+            let id = burst.id.clone();
+            let known = event.old || self.cooldown.recurs(&event, now, window);
+            if !known && burst.keep(&event, now) {
+                self.cooldown.captured(&event, now);
+                return Decision::Later { id, event: Box::new(event) };
+            }
+            return Decision::Update { id, event: Box::new(event), recurrences: 0 };
         }
         if !event.old && self.cooldown.recurs(&event, now, window) {
             self.losses.add("cooldown", 1);
@@ -154,7 +166,7 @@ impl Incidents {
         unfinished: bool,
         new_id: impl FnOnce() -> IncidentId,
     ) -> Decision {
-        if self.rate_is_reached(now) {
+        if self.rate_is_reached(event.severity, now) {
             self.losses.add("rate_limit", 1);
             return Decision::Suppress("rate_limit", Box::new(event));
         }
@@ -175,11 +187,48 @@ impl Incidents {
         Decision::Capture { incident: Box::new(self.incident(id, event, wall, recurrences)), unfinished }
     }
 
-    fn rate_is_reached(&mut self, now: Mono) -> bool {
+    /// The snapshot of this incident is complete, or was given up: what joins it now is in none.
+    pub fn complete(&mut self, id: &IncidentId) {
+        self.bursts.iter_mut().filter(|b| b.id == *id).for_each(Burst::complete);
+    }
+
+    /// When [`Incidents::follow_up`] has something to say.
+    pub fn next_due(&self) -> Option<Mono> {
+        let coalesce = Duration::from_millis(self.config.coalesce_ms);
+        self.bursts.iter().filter_map(|b| b.follow_up_due(coalesce)).min()
+    }
+
+    /// A further snapshot of a burst whose first one was complete before the burst was over: a panic that follows an
+    /// oops by seconds must not be lost because the snapshot was quick.
+    pub fn follow_up(&mut self, now: Mono, wall: Wall, new_id: impl FnOnce() -> IncidentId) -> Option<Decision> {
+        let coalesce = Duration::from_millis(self.config.coalesce_ms);
+        let due = |b: &Burst| b.follow_up_due(coalesce).is_some_and(|at| at <= now);
+        let at = self.bursts.iter().position(due)?;
+        let id = new_id();
+        let (follows, late) = self.bursts[at].follow_up(id.clone());
+        let mut late = late.into_iter();
+        let trigger = late.next()?;
+        if self.rate_is_reached(trigger.severity, now) {
+            self.losses.add("rate_limit", 1);
+            self.bursts[at].complete();
+            return Some(Decision::Suppress("rate_limit", Box::new(trigger)));
+        }
+        self.captures.push_back(now);
+        let mut incident = self.incident(id, trigger, wall, 0);
+        incident.events = late.collect();
+        incident.follows = Some(follows);
+        Some(Decision::Capture { incident: Box::new(incident), unfinished: false })
+    }
+
+    /// Whether an event of this severity may have no snapshot now. Warnings stop at half of the hourly number: a program
+    /// that crashes in a loop must not use up what the oops after it needs.
+    fn rate_is_reached(&mut self, severity: Severity, now: Mono) -> bool {
         while self.captures.front().is_some_and(|t| now.since(*t) >= HOUR) {
             self.captures.pop_front();
         }
-        self.captures.len() >= self.config.max_per_hour as usize
+        let most = self.config.max_per_hour as usize;
+        let most = if severity <= Severity::Warning { most.div_ceil(2) } else { most };
+        self.captures.len() >= most
     }
 
     fn incident(&self, id: IncidentId, event: Event, wall: Wall, recurrences: u64) -> Incident {
@@ -200,6 +249,7 @@ impl Incidents {
             version: identity.version.clone(),
             trigger: Trigger::Event(Box::new(event)),
             events: Vec::new(),
+            follows: None,
             events_left_out: 0,
             recurrences,
             losses: self.losses.clone(),
@@ -217,7 +267,7 @@ impl Incidents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Kind, Origin, Severity, Signature};
+    use crate::model::{Kind, Origin, Signature};
     use std::collections::BTreeMap;
 
     fn event(number: u64, kind: Kind, signature: &str) -> Event {
@@ -246,6 +296,7 @@ mod tests {
             panicked: false,
             old: false,
             frames: Vec::new(),
+            modules: Vec::new(),
             details: BTreeMap::new(),
             text: Vec::new(),
         }
@@ -286,6 +337,42 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_after_the_snapshot_was_complete_gets_a_further_one() {
+        let mut i = fresh(12);
+        let with_text = |n, kind, signature| Event { text: vec!["a line".into()], ..event(n, kind, signature) };
+        assert_eq!(captures(&both(&mut i, &with_text(1, Kind::Oops, "a"), 0)), 1);
+        // In time for the snapshot.
+        assert!(matches!(both(&mut i, &with_text(2, Kind::Oops, "b"), 1).1, Decision::Update { .. }));
+        i.complete(&IncidentId("id1".into()));
+        // Too late for it; the same failure again is no news.
+        assert!(matches!(both(&mut i, &with_text(3, Kind::Warning, "c"), 2).1, Decision::Later { .. }));
+        assert!(matches!(both(&mut i, &with_text(4, Kind::Oops, "a"), 3).1, Decision::Update { .. }));
+        let new_id = || IncidentId("id9".into());
+        assert_eq!(i.next_due(), Some(at(12)));
+        assert!(i.follow_up(at(11), Wall(0), new_id).is_none());
+        // A panic is the end of it: nothing is waited for.
+        assert!(matches!(both(&mut i, &with_text(5, Kind::Panic, "d"), 5).1, Decision::Later { .. }));
+        let Some(Decision::Capture { incident, unfinished: false }) = i.follow_up(at(5), Wall(0), new_id) else {
+            panic!("no further snapshot");
+        };
+        assert_eq!(incident.follows, Some(IncidentId("id1".into())));
+        assert_eq!(incident.events.len(), 1);
+        assert_eq!(i.next_due(), None);
+        // What comes now joins the further one; its number is bounded.
+        assert!(
+            matches!(both(&mut i, &with_text(6, Kind::Warning, "e"), 6).1, Decision::Update { id, .. } if id.0 == "id9")
+        );
+        for n in 10..20 {
+            i.complete(&IncidentId("id9".into()));
+            let hung = Event { signature: Signature(format!("t{n}")), ..with_text(n, Kind::HungTask, "t") };
+            let _ = both(&mut i, &hung, 6 + n);
+            let _ = i.follow_up(at(60), Wall(0), new_id);
+        }
+        assert_eq!(i.next_due(), None);
+        assert_eq!(i.captures.len(), 3);
+    }
+
+    #[test]
     fn a_recurrence_within_the_cooldown_is_counted_and_told_to_the_next_snapshot() {
         let mut i = fresh(12);
         assert_eq!(captures(&both(&mut i, &event(1, Kind::Warning, "a"), 0)), 1);
@@ -316,6 +403,19 @@ mod tests {
         // Each event was captured, joined a burst, or was counted.
         assert!(lost > 0 && lost <= 1997, "{lost}");
         assert!(i.bursts.len() <= BURSTS_MAX);
+    }
+
+    #[test]
+    fn warnings_leave_half_of_the_snapshots_to_what_is_worse() {
+        let mut i = fresh(4);
+        let mut taken = 0;
+        for n in 0..100 {
+            let signature = format!("s{n}");
+            let crash = Event { severity: Severity::Warning, ..event(n, Kind::UserFault, &signature) };
+            taken += captures(&both(&mut i, &crash, n * 20));
+        }
+        assert_eq!(taken, 2);
+        assert_eq!(captures(&both(&mut i, &event(200, Kind::Oops, "oops"), 2010)), 1);
     }
 
     #[test]

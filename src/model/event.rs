@@ -52,6 +52,9 @@ pub struct Event {
     pub old: bool,
     /// Function names of the trace, innermost first, unreliable ones left out.
     pub frames: Vec<String>,
+    /// Modules whose code is in the trace, in its order, each once. Archives before this field have none.
+    #[serde(default)]
+    pub modules: Vec<String>,
     /// More that the text says, by name: `device`, `sector`, `victim`, `cause`, …
     pub details: BTreeMap<String, String>,
     /// The report itself, capped ([`EVENT_LINES_MAX`], [`EVENT_LINE_BYTES_MAX`]).

@@ -61,6 +61,9 @@ pub struct Incident {
     pub trigger: Trigger,
     /// Follow-ups and further events of the same burst, in order.
     pub events: Vec<Event>,
+    /// The snapshot of the same burst that was complete before this one's events came.
+    #[serde(default)]
+    pub follows: Option<IncidentId>,
     /// Events beyond the cap of `events`.
     pub events_left_out: u64,
     /// Earlier occurrences of the same signature that a cool-down kept from a snapshot of their own.

@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth a line, no more: link changes, corrected errors, crashes of user programs.
+    /// Worth a line, no more: link changes, corrected errors.
     Info,
     /// Something is wrong and the machine goes on.
     Warning,

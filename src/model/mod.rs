@@ -9,6 +9,7 @@ pub mod kind;
 pub mod outcome;
 pub mod probe;
 pub mod record;
+pub mod taint;
 pub mod time;
 
 pub use event::{Event, Signal};

@@ -292,6 +292,7 @@ impl Hysteresis {
             panicked: false,
             old: false,
             frames: Vec::new(),
+            modules: Vec::new(),
             details,
             text: self.lines.iter().cloned().collect(),
         }

@@ -140,8 +140,11 @@ fn where_(out: &mut dyn Write, e: &Event) -> io::Result<()> {
         .flatten()
         .collect();
     field(out, "task", &task.join(", "))?;
-    field(out, "tainted", e.tainted.as_deref().unwrap_or_default())?;
-    let details: Vec<String> = e.details.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    field(out, "tainted", &tainted(e))?;
+    field(out, "modules", &e.modules.join(", "))?;
+    field(out, "hardware", e.details.get("hardware").map_or("", String::as_str))?;
+    let details: Vec<String> =
+        e.details.iter().filter(|(k, _)| *k != "hardware").map(|(k, v)| format!("{k}={v}")).collect();
     field(out, "details", &details.join(" "))?;
     let mut trace: Vec<&str> = e.frames.iter().take(FRAMES_MAX).map(String::as_str).collect();
     if e.frames.len() > FRAMES_MAX {
@@ -173,10 +176,20 @@ fn where_(out: &mut dyn Write, e: &Event) -> io::Result<()> {
     Ok(())
 }
 
+/// `G        W  OE: warning happened before, out-of-tree module, unsigned module`.
+fn tainted(e: &Event) -> String {
+    let Some(letters) = &e.tainted else { return String::new() };
+    let words = crate::model::taint::words(letters).join(", ");
+    if words.is_empty() { letters.clone() } else { format!("{letters}: {words}") }
+}
+
 fn file(out: &mut dyn Write, page: &Page) -> io::Result<()> {
     let id = page.incident.as_ref().map_or(String::new(), |i| format!("{}, ", i.id));
     let pinned = if page.pinned == Some(true) { ", pinned" } else { "" };
     field(out, "snapshot", &format!("{id}{} packed, {} entries{pinned}", size(page.bytes), page.entries))?;
+    if let Some(first) = page.incident.as_ref().and_then(|i| i.follows.as_ref()) {
+        field(out, "follows", &format!("{first}, which was complete when this was logged"))?;
+    }
     if let Some(m) = &page.manifest {
         let mut steps: Vec<String> = m
             .tiers

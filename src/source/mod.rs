@@ -3,6 +3,7 @@
 //! every loss counted.
 
 pub mod console;
+pub mod counters;
 pub mod history;
 mod kernel;
 pub mod klog;

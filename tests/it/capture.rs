@@ -81,6 +81,7 @@ fn base(deadline: Duration, skip: &[&str]) -> Base {
         version: "0".into(),
         trigger: Trigger::Manual { reason: "test".into() },
         events: Vec::new(),
+        follows: None,
         events_left_out: 0,
         recurrences: 0,
         losses: Losses::default(),

@@ -56,6 +56,7 @@ fn incident() -> Incident {
         version: "0".into(),
         trigger: Trigger::Manual { reason: "test".into() },
         events: Vec::new(),
+        follows: None,
         events_left_out: 0,
         recurrences: 0,
         losses: Losses::default(),
@@ -411,6 +412,7 @@ fn logs_are_tailed_once_each_whoever_named_them() {
         panicked: false,
         old: false,
         frames: Vec::new(),
+        modules: Vec::new(),
         details: [("unit".to_owned(), "nginx.service".to_owned())].into(),
         text: Vec::new(),
     };

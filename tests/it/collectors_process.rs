@@ -31,6 +31,7 @@ fn context(root: Root, limit: Duration) -> Context {
             version: "0".into(),
             trigger: Trigger::Manual { reason: "a test".into() },
             events: Vec::new(),
+            follows: None,
             events_left_out: 0,
             recurrences: 0,
             losses: Losses::default(),

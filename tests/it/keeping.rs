@@ -35,6 +35,7 @@ pub fn event() -> Event {
         panicked: false,
         old: false,
         frames: vec!["nfs_wait_bit_killable".into(), "schedule".into()],
+        modules: Vec::new(),
         details: [("state".to_owned(), "D".to_owned())].into(),
         text: vec!["INFO: task backup:4711 blocked for more than 120 seconds.".into(), "Call Trace:\x1b[2J".into()],
     }
@@ -56,6 +57,7 @@ pub fn incident(id: &str, at: Wall) -> Incident {
         version: "0.1.0".into(),
         trigger: Trigger::Event(Box::new(event())),
         events: Vec::new(),
+        follows: None,
         events_left_out: 0,
         recurrences: 2,
         losses: Losses::default(),

@@ -9,6 +9,7 @@ mod detect;
 mod drill;
 mod host;
 mod keeping;
+mod kernels;
 mod layering;
 mod packaging;
 mod probe;

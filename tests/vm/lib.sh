@@ -2,9 +2,9 @@
 # Boots Debian guests under QEMU, for tests that need a kernel or a service manager of their own.
 # Sourced by bash scripts; needs no loop device, no network in the guest and no KVM.
 #
-#   . tests/vm/lib.sh
-#   vm_require                                   # or ends the script: 77 skipped, 1 where it must not be
-#   kernel=$(vm_kernel linux-image-amd64)        # a kernel package, unpacked; built once, then cached
+#   . tests/vm/lib.sh                            # and with it kernels.sh
+#   vm_require && vm_require_root                # or ends the script: 77 skipped, 1 where it must not be
+#   kernel=$(vm_kernel linux-image-amd64)        # kernels.sh: a kernel package, unpacked; built once, then cached
 #   root=$(vm_root base "$kernel" "" "$VM_PACKAGES")   # a Debian root file system with these modules and packages
 #   vm_boot --kernel "$kernel" --root "$root" --payload DIR --out DIR [--timeout S] [--append ARGS] [-- QEMU-ARGS]
 #
@@ -16,18 +16,17 @@
 # Environment: LASTGASP_TEST_CACHE (where images are kept), VM_SUITE, VM_MIRROR, VM_ACCEL (such as
 # "-accel kvm -cpu host"), CI (true: install what is missing, and fail where it would be skipped).
 
-VM_CACHE=${LASTGASP_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lastgasp-tests}
-VM_SUITE=${VM_SUITE:-bookworm}
-# Where packages come from: the same place as this machine's own.
-VM_MIRROR=${VM_MIRROR:-$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-    sed -n "s|^$VM_SUITE \(.*[^/]\)/*\$|\1|p" | sort -u | sed -n 1p || true)}
+. "$(dirname "${BASH_SOURCE[0]}")/kernels.sh"
+
 # The least that boots with systemd as PID 1.
 # shellcheck disable=SC2034 # for those who source this
 VM_PACKAGES=systemd-sysv,udev,kmod,iproute2
 # Host program, and the Debian package that has it.
 VM_TOOLS="qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mke2fs:e2fsprogs cpio:cpio depmod:kmod xz:xz-utils tar:tar busybox:busybox-static"
-
-vm_say() { printf 'vm: %s\n' "$*" >&2; }
+# For the proving ground, which builds a kernel module and a small initramfs.
+# shellcheck disable=SC2034
+VM_CRASH_TOOLS="qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs debugfs:e2fsprogs cpio:cpio depmod:kmod xz:xz-utils tar:tar
+ busybox:busybox-static dmsetup:dmsetup gcc:gcc gcc-12:gcc-12 make:make python3:python3-minimal"
 
 # Ends the script because something is missing here: skipped, or in CI failed.
 vm_skip() {
@@ -39,102 +38,24 @@ vm_skip() {
     exit 77
 }
 
+# vm_require [TOOLS]: programs for guests with a root file system of their own; or these (program:package).
 vm_require() {
     [ -n "$VM_MIRROR" ] || vm_skip "apt knows no source of $VM_SUITE here (set VM_MIRROR)"
-    local pair missing=()
+    local pair missing=() tools=${1:-$VM_TOOLS}
     [ "$(uname -m)" = x86_64 ] || vm_skip "guests are x86_64, this machine is $(uname -m)"
-    [ "$(id -u)" = 0 ] || vm_skip "building a root file system needs root"
-    for pair in $VM_TOOLS; do
+    for pair in $tools; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
-    if [ "${CI:-}" = true ] && command -v apt-get >/dev/null; then
+    if [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         vm_say "installing ${missing[*]}"
         DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" >&2 </dev/null && return 0
     fi
     vm_skip "missing here: apt-get install --no-install-recommends ${missing[*]}"
 }
 
-# Runs "$@" under a lock, so that two scripts do not build the same thing; prints nothing of its own.
-vm_locked() {
-    mkdir -p "$VM_CACHE"
-    (
-        flock 9
-        "$@"
-    ) 9>"$VM_CACHE/lock"
-}
-
-# Prints the directory of a kernel package: vmlinuz, lib/modules/VERSION, release (its version).
-vm_kernel() { vm_locked vm_kernel_build "$1"; }
-
-vm_kernel_build() {
-    local package=$1 dir work
-    # A metapackage stands for the package that it depends on.
-    local real
-    real=$(apt-cache depends "$package" | sed -n 's/^  Depends: \(linux-image-.*\)/\1/p' | head -n 1)
-    package=${real:-$package}
-    dir=$VM_CACHE/kernel/$package
-    if [ ! -e "$dir/release" ]; then
-        work=$(mktemp -d "$VM_CACHE/kernel-XXXXXX")
-        vm_say "unpacking $package"
-        if ! (cd "$work" && apt-get download "$package" >&2 && dpkg-deb -x ./*.deb root); then
-            rm -rf "$work"
-            vm_say "cannot download $package (apt-get update?)"
-            return 1
-        fi
-        mkdir -p "$VM_CACHE/kernel"
-        rm -rf "$dir" && mkdir "$dir"
-        mv "$work"/root/boot/vmlinuz-* "$dir/vmlinuz"
-        mv "$work"/root/lib "$dir/lib"
-        rm -rf "$work"
-        local release
-        release=$(basename "$dir"/lib/modules/*)
-        depmod -b "$dir" "$release"
-        vm_initramfs "$dir" "$release"
-        echo "$release" >"$dir/release"
-    fi
-    echo "$dir"
-}
-
-# The files of modules and of what they need, one a line, in the order in which they load.
-vm_module_files() {
-    local dir=$1 release=$2
-    shift 2
-    local module
-    for module in "$@"; do
-        modprobe -d "$dir" -S "$release" --show-depends "$module" | sed -n 's/^insmod \([^ ]*\).*/\1/p'
-    done | awk '!seen[$0]++'
-}
-
-# A tiny initramfs that finds the root disk: busybox and the modules for it.
-vm_initramfs() {
-    local dir=$1 release=$2 work file n=0
-    work=$(mktemp -d "$VM_CACHE/initramfs-XXXXXX")
-    mkdir -p "$work"/{bin,dev,proc,sys,root,modules}
-    cp "$(command -v busybox)" "$work/bin/busybox"
-    for file in $(vm_module_files "$dir" "$release" virtio_pci virtio_blk ext4 crc32c_generic); do
-        n=$((n + 1))
-        cp "$file" "$work/modules/$(printf %03d $n)-$(basename "$file")"
-    done
-    cat >"$work/init" <<'INIT'
-#!/bin/busybox sh
-/bin/busybox --install -s /bin
-mount -t devtmpfs dev /dev
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-for m in /modules/*; do insmod "$m" || echo "initramfs: $m does not load"; done
-n=0
-while [ ! -b /dev/vda ] && [ $n -lt 100 ]; do n=$((n + 1)); usleep 100000; done
-mount -t ext4 /dev/vda /root || echo "initramfs: no root file system"
-umount /sys
-umount /proc
-mount --move /dev /root/dev
-exec switch_root /root /sbin/init
-INIT
-    chmod +x "$work/init"
-    (cd "$work" && find . | cpio --quiet -o -H newc | gzip -1) >"$dir/initramfs"
-    rm -rf "$work"
-}
+# Only for guests with a root file system of their own: a proving-ground guest needs no root.
+vm_require_root() { [ "$(id -u)" = 0 ] || vm_skip "building a root file system needs root"; }
 
 # Prints the path of an ext4 image: name, kernel directory, module names, package names (comma-separated).
 # A fifth argument, a shell command, is run with the root directory as $1 before the image is made.

@@ -25,8 +25,12 @@ impl Core {
     pub(super) fn act(&mut self) {
         let now = clock::mono();
         self.detector.tick(now, &mut self.found);
+        self.recount(now);
         for signal in std::mem::take(&mut self.found) {
             self.decide(signal, now);
+        }
+        while let Some(decision) = self.incidents.follow_up(now, clock::wall(), || IncidentId(random::short_id())) {
+            self.carry_out(decision, None);
         }
         for news in std::mem::take(&mut self.news) {
             self.tell(news);
@@ -35,6 +39,7 @@ impl Core {
 
     pub(super) fn decide(&mut self, signal: Signal, now: Mono) {
         if let Signal::Closed(e) = &signal {
+            self.recount.found(e);
             *self.counts.events.entry(e.kind).or_default() += 1;
         }
         let host = Arc::clone(&signal.event().host);
@@ -43,7 +48,13 @@ impl Core {
             Some(n) => &mut self.drills[n].incidents,
             None => &mut self.incidents,
         };
-        match incidents.decide(signal, now, clock::wall(), || IncidentId(random::short_id())) {
+        let decision = incidents.decide(signal, now, clock::wall(), || IncidentId(random::short_id()));
+        self.carry_out(decision, drill);
+    }
+
+    /// Does what was decided; `drill`: for this fire drill.
+    fn carry_out(&mut self, decision: Decision, drill: Option<usize>) {
+        match decision {
             Decision::Capture { mut incident, unfinished } => {
                 for (cause, n) in &self.losses.counts {
                     incident.losses.add(cause, *n);
@@ -53,8 +64,9 @@ impl Core {
                 }
                 let old = matches!(&incident.trigger, Trigger::Event(e) if e.old);
                 let old = if old { ", logged before this start" } else { "" };
+                let after = incident.follows.as_ref().map_or_else(String::new, |id| format!(" after {id}"));
                 let (kind, title, host, id) = (incident.kind, &incident.title, &incident.host, &incident.id);
-                self.say(log::Level::Error, format!("{kind}: {title} on {host}{old}; taking snapshot {id}"));
+                self.say(log::Level::Error, format!("{kind}: {title} on {host}{old}; taking snapshot {id}{after}"));
                 self.remember(HistoryLine {
                     at: incident.opened_at,
                     what: Happening::Incident,
@@ -77,6 +89,15 @@ impl Core {
                     let line = HistoryLine::of(Happening::Followed, clock::wall(), &event);
                     self.remember(HistoryLine { incident: Some(id), ..line });
                 }
+            }
+            Decision::Later { id, event } => {
+                let what = brief(&event);
+                self.say(
+                    log::Level::Warn,
+                    format!("{what} belongs to incident {id}, whose snapshot is complete; a further one follows"),
+                );
+                let line = HistoryLine::of(Happening::Followed, clock::wall(), &event);
+                self.remember(HistoryLine { incident: Some(id), ..line });
             }
             Decision::Note(event) => {
                 self.say(log::Level::Info, format!("no alarm: {}", brief(&event)));
@@ -137,6 +158,7 @@ impl Core {
             }
             News::Lost { incident, error } => {
                 self.keep_wanted = true;
+                self.incidents.complete(&incident.id);
                 self.losses.add("capture_failed", 1);
                 self.say(log::Level::Error, format!("no snapshot {} of {}: {error}", incident.id, incident.title));
                 self.remember(HistoryLine {
@@ -155,6 +177,7 @@ impl Core {
 
     pub(super) fn published(&mut self, published: Published, incident: Incident) {
         self.counts.snapshots += 1;
+        self.incidents.complete(&published.id);
         let t0 = published.t0_durable_ms.map_or_else(|| "never".into(), |ms| format!("after {ms} ms"));
         let text = format!(
             "snapshot {} is in {}: {} bytes, first tier on the disk {t0}, whole after {} ms",

@@ -30,6 +30,9 @@ impl Core {
         self.records = records;
         if let Ok(log) = &mut self.kernel {
             let lost = log.losses();
+            if !lost.counts.is_empty() {
+                self.recount.lost(now);
+            }
             self.lose(lost);
         }
     }

@@ -5,12 +5,14 @@ mod act;
 mod drill;
 mod hear;
 mod network;
+mod recount;
 mod upkeep;
 mod voice;
 
 use crate::config::Config;
 use crate::daemon::children::{Abandoned, Helper};
 use crate::daemon::control::Control;
+use crate::daemon::core::recount::Recount;
 use crate::daemon::drills::Drill;
 use crate::daemon::poller::{Poller, Token};
 use crate::daemon::status::{LastSnapshot, LogLine};
@@ -19,6 +21,7 @@ use crate::detect::Detector;
 use crate::incident::{Identity, Incidents};
 use crate::model::{IncidentId, Kind, Losses, Mono, Record, Signal, Wall};
 use crate::probe::Hysteresis;
+use crate::source::counters::Counters;
 use crate::source::{Cursor, KernelLog, Netconsole};
 use crate::sys::clock;
 use crate::sys::notify::Notify;
@@ -51,6 +54,8 @@ pub struct Core {
     poller: Poller,
     kernel: Result<KernelLog, String>,
     netconsole: Option<Result<Netconsole, String>>,
+    counters: Counters,
+    recount: Recount,
     detector: Detector,
     incidents: Incidents,
     probes: BTreeMap<String, (Hysteresis, Mono)>,
@@ -85,6 +90,9 @@ pub struct Core {
     started_at: Wall,
     counts: Counts,
     losses: Losses,
+    /// Losses that no log line has told of yet, and when the next may.
+    untold: Losses,
+    losses_due: Mono,
 }
 
 /// What `status` tells.
@@ -116,6 +124,8 @@ impl Core {
             poller: parts.poller,
             kernel: parts.kernel,
             netconsole: parts.netconsole,
+            counters: Counters::open(),
+            recount: Recount::default(),
             detector: parts.detector,
             tail: parts.tail,
             prober: Helper::new("probe", Token::Probe),
@@ -144,6 +154,8 @@ impl Core {
             started_at: clock::wall(),
             counts: Counts::default(),
             losses: Losses::default(),
+            untold: Losses::default(),
+            losses_due: Mono(0),
         }
     }
 

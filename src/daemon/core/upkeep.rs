@@ -44,6 +44,7 @@ impl Core {
         self.tick_netconsole(now);
         self.save(now, false);
         self.check_probes(now);
+        self.tell_losses(now);
         for client in self.control.idle(now) {
             self.drop_client(client);
         }
@@ -99,6 +100,9 @@ impl Core {
         let mut due = now.plus(TICK);
         let mut earlier = |t: Option<Mono>| due = t.map_or(due, |t| due.min(t));
         earlier(self.detector.next_due());
+        earlier(self.incidents.next_due());
+        earlier(self.recount.next_due());
+        earlier((!self.untold.counts.is_empty()).then_some(self.losses_due));
         earlier(self.workers.next_due(now));
         earlier(self.netconsole_due());
         if let Ok(log) = &self.kernel {

@@ -3,10 +3,13 @@
 use crate::daemon::core::{Core, push};
 use crate::daemon::status::{LogLine, Status};
 use crate::daemon::workers::{Ground, Workers};
-use crate::model::{Event, Happening, HistoryLine, Losses};
+use crate::model::{Event, Happening, HistoryLine, Losses, Mono};
 use crate::sys::clock;
+use std::time::Duration;
 
 const LOG_MAX: usize = 50;
+/// Losses are told this often at most.
+const LOSSES_EVERY: Duration = Duration::from_secs(5);
 
 impl Core {
     pub(super) fn with_workers(&mut self, f: impl FnOnce(&mut Workers, &mut Vec<u8>, &mut Ground<'_>)) {
@@ -19,9 +22,21 @@ impl Core {
         f(&mut self.workers, &mut self.buf, &mut ground);
     }
 
+    /// Counts at once, tells at most every [`LOSSES_EVERY`]: a ring that is overrun is so many times a second.
     pub(super) fn lose(&mut self, lost: Losses) {
         for (cause, n) in lost.counts {
             self.losses.add(&cause, n);
+            self.untold.add(&cause, n);
+        }
+        self.tell_losses(clock::mono());
+    }
+
+    pub(super) fn tell_losses(&mut self, now: Mono) {
+        if self.untold.counts.is_empty() || now < self.losses_due {
+            return;
+        }
+        self.losses_due = now.plus(LOSSES_EVERY);
+        for (cause, n) in std::mem::take(&mut self.untold).counts {
             self.say(log::Level::Warn, format!("lost: {n} {cause}"));
         }
     }

@@ -73,6 +73,8 @@ pub(super) const RULES: &[Rule] = &[
     .within(64)
     .veto(STALL_VETO)
     .check(rcu_stall)
+    // A check that fails while the stalled CPU is being looked at belongs to the stall.
+    .then(&["warn", "soft_failures"])
     .recipe(Recipe::Stall),
     rule(
         "rcu_starved",

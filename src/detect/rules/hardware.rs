@@ -21,17 +21,47 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(64)
     .recipe(Recipe::None)
-    .then(&["panic", "mce"]),
+    .then(&["panic", "mce", "hardware_error"]),
+    rule(
+        "mce_logged",
+        Kind::MachineCheck,
+        Severity::Error,
+        &["Machine check events logged"],
+        "machine check",
+        "arch/x86/kernel/cpu/mce/core.c mce_early_notifier, mce_notify_irq",
+        "A machine check was logged; an alarm, unless the lines behind it say that it was corrected.",
+    )
+    .within(48)
+    .quiet_until(|e| {
+        e.details.get("status").is_none_or(|s| u64::from_str_radix(s, 16).is_ok_and(|s| s & UNCORRECTED != 0))
+    })
+    .then(&["mce", "mce_corrected", "hardware_error"])
+    .single(),
+    rule(
+        "mce_corrected",
+        Kind::MachineCheck,
+        Severity::Info,
+        &["mce: [Hardware Error]: CPU "],
+        "corrected machine check",
+        "arch/x86/kernel/cpu/mce/core.c __print_mce; include/asm/mce.h MCI_STATUS_UC",
+        "The processor corrected an error by itself: the status of the bank has no UC bit.",
+    )
+    .within(4)
+    .check(|b, _| bank_status(b).is_some_and(|status| status & UNCORRECTED == 0))
+    .quiet()
+    .then(&["hardware_error"])
+    .single(),
     rule(
         "mce",
         Kind::MachineCheck,
         Severity::Error,
-        &["Machine check events logged", "[Hardware Error]: Machine check", "mce: [Hardware Error]: CPU "],
+        &["[Hardware Error]: Machine check", "mce: [Hardware Error]: CPU "],
         "machine check",
-        "arch/x86/kernel/cpu/mce/core.c; dev-mcelog.c",
-        "Machine check events were logged.",
+        "arch/x86/kernel/cpu/mce/core.c __print_mce, mce_panic",
+        "The processor reported an error that was not corrected.",
     )
     .within(48)
+    .then(&["hardware_error"])
     .single(),
     rule(
         "ghes_fatal",
@@ -44,6 +74,7 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(40)
     .check(|b, at| b[..at].windows(16).any(|w| w == b"[Hardware Error]") || b[at..].starts_with(b"Memory failure: 0x"))
+    .then(&["hardware_error"])
     .single(),
     rule(
         "hw_corrected",
@@ -65,6 +96,7 @@ pub(super) const RULES: &[Rule] = &[
     .within(96)
     .check(|b, at| !b[at..].starts_with(b"EDAC MC") || memchr::memmem::find(&b[at..], b" CE ").is_some())
     .quiet()
+    .then(&["hardware_error"])
     .single(),
     rule(
         "edac_ue",
@@ -192,3 +224,14 @@ pub(super) const RULES: &[Rule] = &[
     .quiet()
     .single(),
 ];
+
+/// MCi_STATUS bit 61 (Intel SDM volume 3, "IA32_MCi_STATUS MSRs"; the same for AMD).
+const UNCORRECTED: u64 = 1 << 61;
+
+/// The status in `CPU 0: Machine Check: 0 Bank 4: 8c00004000010090`.
+fn bank_status(body: &[u8]) -> Option<u64> {
+    let rest = &body[memchr::memmem::find(body, b" Bank ")? + 6..];
+    let rest = &rest[memchr::memmem::find(&rest[..rest.len().min(8)], b": ")? + 2..];
+    let digits = rest.iter().take(16).take_while(|c| c.is_ascii_hexdigit()).count();
+    u64::from_str_radix(std::str::from_utf8(&rest[..digits]).ok()?, 16).ok()
+}

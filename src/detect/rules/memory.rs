@@ -41,18 +41,27 @@ pub(super) const RULES: &[Rule] = &[
         "page_allocation",
         Kind::Resource,
         Severity::Warning,
-        &[
-            "page allocation failure",
-            "page allocation stalls for",
-            "vmalloc error: size",
-            "vmalloc: allocation failure",
-        ],
+        &["page allocation failure", "page allocation stalls for"],
         "page allocation failure",
-        "mm/page_alloc.c warn_alloc; mm/vmalloc.c",
+        "mm/page_alloc.c warn_alloc",
         "The kernel found no free pages of the wanted order for a request that may fail.",
     )
     .within(48)
     .check(|b, at| at == 0 || b[at - 1] == b' ')
+    .recipe(Recipe::Trace),
+    // Any size can be asked for through a system call, and whoever asked is told: seen, not an alarm.
+    rule(
+        "vmalloc_failure",
+        Kind::Resource,
+        Severity::Warning,
+        &["vmalloc error: size", "vmalloc: allocation failure"],
+        "vmalloc failure",
+        "mm/vmalloc.c __vmalloc_node_range, by mm/page_alloc.c warn_alloc",
+        "A large piece of kernel memory that was asked for cannot be had.",
+    )
+    .within(48)
+    .check(|b, at| at == 0 || b[at - 1] == b' ')
+    .quiet()
     .recipe(Recipe::Trace),
     rule(
         "bad_page",

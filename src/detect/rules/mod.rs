@@ -16,7 +16,7 @@ mod storage;
 mod user;
 mod warnings;
 
-use crate::model::{Kind, Severity};
+use crate::model::{Event, Kind, Severity};
 
 /// Where in the body a trigger must begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub(crate) enum Recipe {
     Stall,
     /// What the blocked task waits in.
     Hang,
+    /// What recursed until the stack was full.
+    Overflow,
     /// The stack of the allocation.
     Leak,
     /// `… is corrupted in: FUNCTION` of a panic, then the first stack.
@@ -84,6 +86,9 @@ pub(crate) enum Title {
     UpTo(&'static str),
 }
 
+/// Whether a complete report is an alarm.
+pub(crate) type Verdict = fn(&Event) -> bool;
+
 /// Whether the body goes on, behind the trigger that starts at the given byte, as the kernel writes it.
 pub(crate) type Check = fn(&[u8], usize) -> bool;
 
@@ -98,6 +103,8 @@ pub(crate) struct Rule {
     pub vetoes: &'static [&'static str],
     pub place: Place,
     pub check: Option<Check>,
+    /// Whether it is an alarm, asked of the complete report where the first line cannot tell.
+    pub verdict: Option<Verdict>,
     /// Needs a printk stamp or a kernel tag on a console: the phrase is also firmware's or user space's.
     pub stamped: bool,
     /// May stand on a line that is tagged with a program's name and pid.
@@ -132,6 +139,7 @@ pub(crate) const fn rule(
         vetoes: &[],
         place: Place::Within(32),
         check: None,
+        verdict: None,
         stamped: false,
         program: false,
         role: Role::Start,
@@ -147,6 +155,12 @@ pub(crate) const fn rule(
 impl Rule {
     pub const fn quiet(mut self) -> Rule {
         self.alarm = false;
+        self
+    }
+    /// Quiet on its first line; `verdict` decides when the report is complete.
+    pub const fn quiet_until(mut self, verdict: Verdict) -> Rule {
+        self.alarm = false;
+        self.verdict = Some(verdict);
         self
     }
     pub const fn veto(mut self, vetoes: &'static [&'static str]) -> Rule {
@@ -233,6 +247,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Rule> {
         locking::RULES,
         memory::RULES,
         user::RULES,
+        warnings::FIRST,
         panic_oops::RULES,
         warnings::RULES,
         hardware::RULES,

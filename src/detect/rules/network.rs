@@ -64,6 +64,7 @@ pub(super) const RULES: &[Rule] = &[
         "A listening socket gets more connections than it accepts: an attack, or a service that hangs.",
     )
     .within(48)
+    .quiet()
     .single(),
     rule(
         "bond_down",

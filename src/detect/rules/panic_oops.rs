@@ -40,7 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         "The kernel stack ran over its end.",
     )
     .within(40)
-    .recipe(Recipe::Pc),
+    .recipe(Recipe::Overflow),
     rule(
         "page_fault",
         Kind::Oops,
@@ -142,10 +142,22 @@ pub(super) const RULES: &[Rule] = &[
     .recipe(Recipe::Trace)
     .up_to(" (offset"),
     rule(
+        "rust_panic",
+        Kind::Bug,
+        Severity::Fatal,
+        &["rust_kernel: panicked at"],
+        "Rust panic",
+        "rust/kernel/lib.rs panic, which calls BUG()",
+        "Rust code of the kernel panicked: an index, an overflow, an unwrap.",
+    )
+    .within(4)
+    .then(&["kernel_bug", "invalid_opcode"])
+    .recipe(Recipe::Trace),
+    rule(
         "kernel_bug",
         Kind::Bug,
         Severity::Fatal,
-        &["kernel BUG at ", "Kernel BUG at ", "Kernel BUG ", "rust_kernel: panicked at", "kernel BUG!", "Kernel bug detected[#"],
+        &["kernel BUG at ", "Kernel BUG at ", "Kernel BUG ", "kernel BUG!", "Kernel bug detected[#"],
         "kernel BUG",
         "lib/bug.c report_bug; arch/x86/kernel/traps.c handle_bug",
         "A BUG() check of the kernel failed.",
@@ -176,6 +188,7 @@ pub(super) const RULES: &[Rule] = &[
         "An ARM exception that the kernel cannot handle.",
     )
     .within(24)
+    .then(&["unhandled_fault"])
     .recipe(Recipe::Pc)
     .up_to(":"),
     rule(

@@ -1,4 +1,9 @@
 //! Programs that crash: the kernel is well and says so in one line.
+//!
+//! Such a line is an alarm: the kernel prints it only where the program has no handler for the signal, so each one is the
+//! death of a process (`unhandled_signal`, kernel/signal.c), and on a server that is what the snapshot is for. The
+//! severity stays below that of a kernel failure; where crashes are everyday business, `[[rules.regrade]]` makes the
+//! rule quiet.
 
 use super::{Recipe, Rule, Shape, rule};
 use crate::model::{Kind, Severity};
@@ -6,7 +11,7 @@ use crate::model::{Kind, Severity};
 pub(super) const RULES: &[Rule] = &[rule(
     "segfault",
     Kind::UserFault,
-    Severity::Info,
+    Severity::Warning,
     &[
         ": segfault at ",
         "traps: ",
@@ -23,7 +28,6 @@ pub(super) const RULES: &[Rule] = &[rule(
 .within(48)
 .check(user_fault)
 .program()
-.quiet()
 .shape(Shape::Single)
 .recipe(Recipe::None)];
 

@@ -3,7 +3,8 @@
 use super::{Recipe, Role, Rule, rule};
 use crate::model::{Kind, Severity};
 
-pub(super) const RULES: &[Rule] = &[
+/// Asked before the general BUG and WARN: the file that the header names says what it is.
+pub(super) const FIRST: &[Rule] = &[
     rule(
         "refcount",
         Kind::Refcount,
@@ -36,6 +37,9 @@ pub(super) const RULES: &[Rule] = &[
     .check(|b, at| at < 2 || b[..b.len().min(24)].windows(4).any(|w| w == b"WARN" || w == b"BUG "))
     .then(&["warn", "kernel_bug", "list_corruption", "invalid_opcode"])
     .recipe(Recipe::Trace),
+];
+
+pub(super) const RULES: &[Rule] = &[
     rule(
         "odebug",
         Kind::Warning,

@@ -4,6 +4,10 @@
 //! f+…`; arm64 `pc : f+…`; powerpc `NIP [addr] f+…`; riscv `epc : f+…`; s390 `Krnl PSW : … (f+0x1/0x2)`; and frames as
 //! ` f+0x1/0x2 [mod]`, ` [<addr>] ? f+…`, ` [<addr>] (f) from [<addr>] (g+…)`, ` f from g+…`, ` f file.c:12 [inline]`.
 
+mod names;
+
+pub(crate) use names::{is_symbol, readable, syscall};
+
 /// One line of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part<'a> {
@@ -186,138 +190,56 @@ fn named(rest: &str) -> Option<&str> {
     is_symbol(name).then_some(name)
 }
 
-/// What may be a function's name: C and Rust.
-pub(crate) fn is_symbol(name: &str) -> bool {
-    let rust = name.contains("::");
-    let first = name.bytes().next();
-    // An address that no symbol was found for.
-    let address = name.len() >= 8 && name.bytes().all(|c| c.is_ascii_hexdigit());
-    !name.is_empty()
-        && !address
-        && name.len() <= 256
-        && first.is_some_and(|c| c.is_ascii_alphabetic() || c == b'_' || c == b'.' || c == b'$' || rust && c == b'<')
-        && name
-            .bytes()
-            .all(|c| c.is_ascii_alphanumeric() || b"_.$".contains(&c) || rust && b"<>: &{}#,-*()[];=".contains(&c))
-}
+/// How lines of registers and code begin, by the architecture that prints them. They neither begin nor end a stack.
+const REGISTERS: &[(&str, &[&str])] = &[
+    // arch/x86/kernel/process_64.c, process_32.c __show_regs; dumpstack.c show_opcodes
+    (
+        "x86",
+        &[
+            "RSP", "RAX", "RDX", "RBP", "R10", "R13", "FS:", "CS:", "CR2", "DR0", "DR3", "DR6", "Code:", "EAX", "ESI",
+            "DS:", "CR0", "EFLAGS", "ESP", "ORIG_RAX", "PKRU",
+        ],
+    ),
+    // arch/arm64/kernel/process.c, arch/arm/kernel/process.c __show_regs
+    (
+        "arm",
+        &[
+            "x29",
+            "x2",
+            "x1",
+            "x9",
+            "x8",
+            "x5",
+            "x6",
+            "x3",
+            "x0",
+            "sp :",
+            "sp:",
+            "pstate",
+            "r10",
+            "r7",
+            "r3",
+            "Exception stack(",
+            "Stack:",
+        ],
+    ),
+    // arch/powerpc/kernel/process.c show_regs
+    ("powerpc", &["GPR", "MSR", "CFAR", "CTR:", "LR ", "REGS:", "TRAP:", "XER:", "Instruction dump:"]),
+    // arch/s390/kernel/dumpstack.c show_registers
+    ("s390", &["Krnl ", "R:"]),
+    // arch/riscv/kernel/process.c __show_regs
+    (
+        "riscv",
+        &["gp :", "t0", "t1", "t2", "t3", "t4", "t5", "t6", "s1", "s2", "s5", "s8", "s11", "a0", "a2", "a5", "status"],
+    ),
+    // kernel/sched/debug.c, between stacks
+    ("sched", &["sched:"]),
+];
 
-/// Registers and code: `RSP: 0018:… EFLAGS: …`, `x29: …`, `GPR00: …`, `Code: …`.
+/// Registers and code: `RSP: 0018:… EFLAGS: …`, `x29: …`, `GPR00: …`, `Code: …`, and their continuation in figures.
 fn is_register_line(t: &str) -> bool {
-    const LEADS: &[&str] = &[
-        "RSP",
-        "RAX",
-        "RDX",
-        "RBP",
-        "R10",
-        "R13",
-        "FS:",
-        "CS:",
-        "CR2",
-        "DR0",
-        "DR3",
-        "DR6",
-        "Code:",
-        "EAX",
-        "ESI",
-        "DS:",
-        "CR0",
-        "EFLAGS",
-        "ESP",
-        "x29",
-        "x2",
-        "x1",
-        "x9",
-        "x8",
-        "x5",
-        "x6",
-        "x3",
-        "x0",
-        "sp :",
-        "sp:",
-        "pstate",
-        "GPR",
-        "MSR",
-        "CFAR",
-        "CTR:",
-        "LR ",
-        "REGS:",
-        "TRAP:",
-        "XER:",
-        "Krnl ",
-        "r10",
-        "r7",
-        "r3",
-        "gp :",
-        "t0",
-        "t1",
-        "t2",
-        "t3",
-        "t4",
-        "t5",
-        "t6",
-        "s1",
-        "s2",
-        "s5",
-        "s8",
-        "s11",
-        "a0",
-        "a2",
-        "a5",
-        "status",
-        "ORIG_RAX",
-        "PKRU",
-        "Instruction dump:",
-        "Exception stack(",
-        "Stack:",
-        "R:",
-        "sched:",
-    ];
-    LEADS.iter().any(|l| t.starts_with(l))
+    REGISTERS.iter().any(|(_, leads)| leads.iter().any(|l| t.starts_with(l)))
         || t.bytes().take(10).all(|c| c.is_ascii_hexdigit() || c == b':' || c == b' ')
-}
-
-/// A name without what compilers and symbol tables add: `f.isra.12`, `f.part.3`, `f.cold`, `f.constprop.0`, `f$abc`,
-/// `.f` (powerpc's function descriptors).
-pub(crate) fn plain(name: &str) -> &str {
-    if name.contains("::") {
-        return name;
-    }
-    let name = name.strip_prefix('.').unwrap_or(name);
-    let cut = name.find('.').unwrap_or(name.len());
-    &name[..cut.max(1).min(name.len())]
-}
-
-/// A system call's entry without its wrapper: `__x64_sys_openat`, `SyS_openat` → `sys_openat`.
-pub(crate) fn syscall(name: &str) -> std::borrow::Cow<'_, str> {
-    for lead in [
-        "__x64_sys_",
-        "__ia32_compat_sys_",
-        "__ia32_sys_",
-        "__arm64_compat_sys_",
-        "__arm64_sys_",
-        "__s390x_sys_",
-        "__s390_sys_",
-        "__riscv_sys_",
-        "__riscv_compat_sys_",
-        "__powerpc_sys_",
-        "__se_compat_sys_",
-        "__se_sys_",
-        "__do_compat_sys_",
-        "__do_sys_",
-        "compat_SyS_",
-        "compat_SYSC_",
-        "SyS_",
-        "SYSC_",
-        "ksys_",
-        "__x64_compat_sys_",
-        "__se_",
-        "__loongarch_sys_",
-    ] {
-        if let Some(call) = name.strip_prefix(lead) {
-            return std::borrow::Cow::Owned(format!("sys_{call}"));
-        }
-    }
-    std::borrow::Cow::Borrowed(name)
 }
 
 #[cfg(test)]
@@ -369,8 +291,5 @@ mod tests {
         ] {
             assert_eq!(part(text), want, "{text}");
         }
-        assert_eq!(plain("foo.isra.12"), "foo");
-        assert_eq!(plain(".foo"), "foo");
-        assert_eq!(syscall("__x64_sys_openat"), "sys_openat");
     }
 }

@@ -3,15 +3,22 @@
 //! Understood, alone or one after the other: `<4>`, `[   12.345678]`, `[ T12]` and `[ C0]`
 //! (CONFIG_PRINTK_CALLER, `print_caller` in kernel/printk/printk.c), `[Sun Jan  5 20:25:34 2025]` (dmesg -T),
 //! `kern  :warn  : ` (dmesg -x), `2025-01-21T04:41:44,285060+00:00` (dmesg --time-format iso), RFC 3164 and
-//! RFC 5424-like syslog stamps with host and tag, the short forms of journalctl, and `message repeated N
+//! RFC 5424 syslog stamps with host and tag, the short forms of journalctl, the extended form of /dev/kmsg and netconsole
+//! ([`extended`]), stamps of console servers ([`dates`]), callers as vendors print them ([`vendor`]), and `message repeated N
 //! times: [ … ]`. A stamp in the middle of a line (a login prompt printed before it) is found as well.
 //!
 //! Everything works on bytes, looks at no more than the head of the line and never allocates.
 
+mod dates;
+mod extended;
+mod tags;
+mod vendor;
+
+use dates::{dmesg_date, figures, full, in_brackets, iso, syslog_stamp};
+use tags::{dmesg_x, is_dictionary, is_program_tag, repeated, tagged};
+
 /// How far into a line a stamp may stand when something else was printed before it.
 const STAMP_SEARCH_BYTES: usize = 96;
-/// Longest host name and tag together.
-const TAG_SEARCH_BYTES: usize = 120;
 
 /// A line taken apart. All parts borrow from the line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +53,7 @@ pub(crate) fn parse(text: &[u8]) -> Line<'_> {
     if line.printk_us.is_none() && !line.kernel {
         late_stamp(&mut line);
     }
-    if is_program_tag(line.body) {
+    if is_program_tag(line.body) || !line.kernel && is_dictionary(line.body) {
         line.user = true;
     }
     line
@@ -63,7 +70,8 @@ fn step<'a>(line: &mut Line<'a>, first: bool) {
         Some(b'<') => {
             if let Some((n, rest)) = level(b) {
                 line.facility = line.facility.or(Some(n >> 3));
-                line.body = rest;
+                // RFC 5424: the version stands behind the priority.
+                line.body = rest.strip_prefix(b"1 ").filter(|r| r.first() == Some(&b'2')).unwrap_or(rest);
             }
         }
         Some(b'[') => bracket(line),
@@ -74,9 +82,19 @@ fn step<'a>(line: &mut Line<'a>, first: bool) {
                 line.body = rest;
             }
         }
-        Some(c) if c.is_ascii_digit() => iso(line),
+        Some(c) if c.is_ascii_digit() => {
+            if first {
+                extended::header(line);
+            }
+            if line.body.len() == b.len() {
+                iso(line);
+            }
+            if first && line.body.len() == b.len() {
+                figures(line);
+            }
+        }
         Some(c) if c.is_ascii_uppercase() && first => {
-            if let Some(n) = syslog_stamp(b) {
+            if let Some(n) = syslog_stamp(b).or_else(|| full(b)) {
                 line.stamp = line.stamp.or(Some(&b[..n]));
                 line.body = skip_space(&b[n..]);
                 tagged(line, true);
@@ -108,7 +126,7 @@ fn bracket(line: &mut Line<'_>) {
         line.printk_us = Some(us);
         line.kernel = true;
         line.body = one_space(&b[n..]);
-        if let Some((id, rest)) = caller(line.body) {
+        if let Some((id, rest)) = caller(line.body).or_else(|| vendor::caller(line.body)) {
             line.caller = Some(id);
             line.body = rest;
         }
@@ -122,6 +140,11 @@ fn bracket(line: &mut Line<'_>) {
     } else if let Some(n) = dmesg_date(b) {
         line.stamp = line.stamp.or(Some(&b[1..n - 1]));
         line.kernel = true;
+        line.body = one_space(&b[n..]);
+    } else if let Some((n, dmesg)) = in_brackets(b) {
+        let end = b[1..n].iter().position(|c| *c == b']').map_or(n, |at| at + 1);
+        line.stamp = line.stamp.or(Some(&b[1..end]));
+        line.kernel |= dmesg;
         line.body = one_space(&b[n..]);
     }
 }
@@ -156,12 +179,21 @@ fn printk_stamp(b: &[u8]) -> Option<(u64, usize)> {
     for _ in 6..frac.len() {
         us /= 10;
     }
-    // Some vendor kernels append the CPU: `[   12.345678@0]`, `[   12.345678][0]`.
-    if b.get(i) == Some(&b'@') || b.get(i) == Some(&b',') {
-        i += 1;
-        let at = i;
-        while b.get(i).is_some_and(u8::is_ascii_digit) && i - at < 4 {
+    // Some vendor kernels append the CPU, and its cluster: `[   12.345678@0]`, `[12.345678@1,0]`.
+    for mark in [b'@', b','] {
+        if b.get(i) == Some(&mark) {
             i += 1;
+            let at = i;
+            while b.get(i).is_some_and(u8::is_ascii_digit) && i - at < 4 {
+                i += 1;
+            }
+        }
+    }
+    // journalctl -o short-delta, dmesg -d: `[   12.345678 <    0.000123 >]`.
+    if b.get(i..i + 2) == Some(b" <") {
+        let delta = b[i + 2..].iter().take(20).take_while(|c| c.is_ascii_digit() || b" .".contains(c)).count();
+        if b.get(i + 2 + delta) == Some(&b'>') {
+            i += 3 + delta;
         }
     }
     (b.get(i) == Some(&b']')).then(|| (sec.saturating_mul(1_000_000).saturating_add(us), i + 1))
@@ -182,143 +214,6 @@ fn caller(b: &[u8]) -> Option<(&[u8], &[u8])> {
         return None;
     }
     Some((&id[..=digits], one_space(&id[digits + 2..])))
-}
-
-/// `[Sun Jan  5 20:25:34 2025]`, also with a one-figure day and no padding.
-fn dmesg_date(b: &[u8]) -> Option<usize> {
-    let head = &b[..b.len().min(34)];
-    let end = head.iter().position(|c| *c == b']')?;
-    let inside = &head[1..end];
-    let day = inside.get(..4)?;
-    let ok = DAYS.iter().any(|d| &day[..3] == *d) && day[3] == b' ' && inside.contains(&b':');
-    ok.then_some(end + 1)
-}
-
-const DAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
-const MONTHS: [&[u8]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
-
-/// `Oct 12 23:25:16`, `Nov  9 10:19:35.123456`: the length.
-fn syslog_stamp(b: &[u8]) -> Option<usize> {
-    let month = b.get(..3)?;
-    if !MONTHS.contains(&month) || b.get(3) != Some(&b' ') {
-        return None;
-    }
-    let mut i = 4;
-    while b.get(i) == Some(&b' ') && i < 6 {
-        i += 1;
-    }
-    let day = b[i..].iter().take(2).take_while(|c| c.is_ascii_digit()).count();
-    i += day;
-    if day == 0 || b.get(i) != Some(&b' ') {
-        return None;
-    }
-    i += 1;
-    let time = b.get(i..i + 8)?;
-    if time[2] != b':' || time[5] != b':' || !time[0].is_ascii_digit() {
-        return None;
-    }
-    i += 8;
-    while b.get(i).is_some_and(|c| c.is_ascii_digit() || *c == b'.') && i < 32 {
-        i += 1;
-    }
-    Some(i)
-}
-
-/// `2025-01-21T04:41:44,285060+00:00`, `2020-05-13T11:56:27.236308Z`, `2018/01/09 14:28:48`.
-fn iso(line: &mut Line<'_>) {
-    let b = line.body;
-    let Some(d) = b.get(..19) else { return };
-    let dashed = d[4] == b'-' && d[7] == b'-' && (d[10] == b'T' || d[10] == b' ');
-    let slashed = d[4] == b'/' && d[7] == b'/' && d[10] == b' ';
-    if !(dashed || slashed) || d[13] != b':' || d[16] != b':' {
-        return;
-    }
-    let mut i = 19;
-    let mut comma = false;
-    while let Some(c) = b.get(i) {
-        match c {
-            b',' => comma = true,
-            b'0'..=b'9' | b'.' | b'+' | b'-' | b':' | b'Z' => {}
-            _ => break,
-        }
-        i += 1;
-        if i > 40 {
-            return;
-        }
-    }
-    line.stamp = line.stamp.or(Some(&b[..i]));
-    line.body = skip_space(&b[i..]);
-    if comma {
-        // dmesg alone writes a comma; the message follows at once.
-        line.kernel |= line.facility.unwrap_or(0) == 0;
-    } else if dashed {
-        tagged(line, true);
-    }
-}
-
-/// `kern  :warn  : ` of dmesg -x.
-fn dmesg_x(line: &mut Line<'_>) {
-    const FACILITIES: [(&[u8], u32); 7] =
-        [(b"kern", 0), (b"user", 1), (b"mail", 2), (b"daemon", 3), (b"auth", 4), (b"syslog", 5), (b"lpr", 6)];
-    let b = line.body;
-    let Some((_, facility)) = FACILITIES.iter().find(|(name, _)| b.starts_with(name)) else { return };
-    let head = &b[..b.len().min(20)];
-    let mut colons = head.iter().enumerate().filter(|(_, c)| **c == b':').map(|(i, _)| i);
-    let (Some(one), Some(two)) = (colons.next(), colons.next()) else { return };
-    if one > 8 || two - one > 9 || !b[one + 1..two].iter().all(|c| c.is_ascii_lowercase() || *c == b' ') {
-        return;
-    }
-    line.facility = Some(*facility);
-    line.kernel |= *facility == 0;
-    line.body = skip_space(&b[two + 1..]);
-}
-
-/// After a syslog stamp: `host kernel: `, `kernel: `, `INFO kernel: `, `host program[12]: `. `any`: another tag
-/// than the kernel's counts too.
-fn tagged(line: &mut Line<'_>, any: bool) {
-    let b = line.body;
-    let head = &b[..b.len().min(TAG_SEARCH_BYTES)];
-    let mut at = 0;
-    for _ in 0..3 {
-        let word = head[at..].iter().position(|c| *c == b' ').map_or(&head[at..], |n| &head[at..at + n]);
-        if word == b"kernel:" || word == b"vmunix:" || word == b"kernel[0]:" {
-            line.kernel = true;
-            line.user = false;
-            line.body = one_space(&b[at + word.len()..]);
-            return;
-        }
-        let name_like = word.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.()[]/@:".contains(c));
-        if word.is_empty() || !name_like {
-            return;
-        }
-        if word.ends_with(b":") {
-            // A shouted word is the message, not a tag: `WARNING:`, `BUG:`.
-            let program = word.ends_with(b"]:") || word.iter().any(u8::is_ascii_lowercase);
-            let at_host = at > 0 || any;
-            if program && at_host && any {
-                line.user = true;
-                line.body = one_space(&b[at + word.len()..]);
-            } else if program && at > 0 && word.ends_with(b"]:") {
-                line.user = true;
-            }
-            return;
-        }
-        at += word.len() + 1;
-        if at >= head.len() {
-            return;
-        }
-    }
-}
-
-/// `message repeated 9 times: [block nvme0n1: no available path]` (rsyslog).
-fn repeated(line: &mut Line<'_>) {
-    let b = line.body;
-    let head = &b[..b.len().min(48)];
-    let Some(at) = memchr::memmem::find(head, b"times: [") else { return };
-    let inner = &b[at + 8..];
-    let inner = inner.strip_suffix(b"]").unwrap_or(inner);
-    line.body = inner.strip_prefix(b" ").unwrap_or(inner);
 }
 
 /// A stamp behind something else, such as a login prompt or half a line of another writer.
@@ -347,18 +242,6 @@ fn late_stamp(line: &mut Line<'_>) {
 pub(crate) fn second_stamp(body: &[u8]) -> Option<usize> {
     let head = &body[..body.len().min(1024)];
     memchr::memchr_iter(b'[', head).take(32).find(|at| *at > 0 && printk_stamp(&body[*at..]).is_some())
-}
-
-/// `systemd[1]: …`: a program that writes to the kernel log, or a console's own chatter.
-fn is_program_tag(b: &[u8]) -> bool {
-    let head = &b[..b.len().min(64)];
-    let Some(open) = head.iter().position(|c| *c == b'[') else { return false };
-    let name = &head[..open];
-    let digits = head[open + 1..].iter().take_while(|c| c.is_ascii_digit()).count();
-    !name.is_empty()
-        && digits > 0
-        && head[open + 1 + digits..].starts_with(b"]:")
-        && name.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.()/@:".contains(c))
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -412,6 +295,48 @@ mod tests {
             "kernel: BUG: x",
             "kernel: message repeated 9 times: [BUG: x]",
             "ohm login: [   12.345678][ T1] BUG: x",
+            // journalctl -o short, short-precise, short-iso, short-iso-precise, short-full, short-unix, short-delta
+            "Jan 05 20:25:34 ohm kernel: BUG: x",
+            "Jan 05 20:25:34.123456 ohm kernel: BUG: x",
+            "2025-01-05T20:25:34+00:00 ohm kernel: BUG: x",
+            "2025-01-05T20:25:34.123456+00:00 ohm kernel: BUG: x",
+            "Sun 2025-01-05 20:25:34 UTC ohm kernel: BUG: x",
+            "Sun 2025-01-05 20:25:34.123456 CEST ohm kernel: BUG: x",
+            "Sun 2025-01-05 20:25:34 +0330 ohm kernel: BUG: x",
+            "1736109934.123456 ohm kernel: BUG: x",
+            "[   12.345678 <    0.000123 >] ohm kernel: BUG: x",
+            // RFC 5424
+            "<4>1 2025-01-05T20:25:34.123456+00:00 ohm kernel - - - BUG: x",
+            "<4>1 2025-01-05T20:25:34Z ohm kernel - - - [   12.345678] BUG: x",
+            // dmesg -d, --reltime, --time-format delta, --show-delta
+            "[   12.345678 <    0.000123>] BUG: x",
+            "[Jan 5 20:25] BUG: x",
+            "[  +0.001234] BUG: x",
+            "[<    0.001234>] BUG: x",
+            // raw /dev/kmsg, netconsole
+            "4,1234,567890123,-;BUG: x",
+            "4,1234,567890123,-,caller=T123;BUG: x",
+            "4,1234,567890123,-,ncfrag=0/33;BUG: x",
+            "6.12.0-1-generic,4,1234,567890123,-;BUG: x",
+            "6.12.0,4,1234,567890123,-,caller=C3,ncfrag=0/33;BUG: x",
+            // pstore, vmcore-dmesg
+            "<4>[   12.345678][  T123] BUG: x",
+            // console servers
+            "[2025-01-05 20:25:34] [   12.345678] BUG: x",
+            "[2025-01-05T20:25:34.123Z] [   12.345678] BUG: x",
+            "[Sun Jan  5 20:25:34 2025] [   12.345678] BUG: x",
+            "[20:25:34] [   12.345678] BUG: x",
+            "20:25:34.123 [   12.345678] BUG: x",
+            "2025-01-05 20:25:34 [   12.345678] BUG: x",
+            "Jan  5 20:25:34 [   12.345678] BUG: x",
+            // vendors
+            "[12.345678@1,0] BUG: x",
+            "[   12.345678] [pid:123,cpu0,name] BUG: x",
+            "[   12.345678][pid:123,cpu0,in irq] BUG: x",
+            "[   12.345678] [0:  swapper/0:    1] BUG: x",
+            "[   12.345678] I[0:  swapper/0:    1] BUG: x",
+            "[   12.345678] (0)[123:name]BUG: x",
+            "[20250105_20:25:34.123456]@1 BUG: x",
         ] {
             assert_eq!(body(s), "BUG: x", "{s}");
         }
@@ -426,7 +351,29 @@ mod tests {
         assert!(parse(b"[   12.345678] ohm systemd[1]: x").user);
         assert!(!parse(b"[   12.345678] EXT4-fs error: x").user);
         assert_eq!(parse(b"<12>x").facility, Some(1));
+        assert_eq!(parse(b"14,1234,567890123,-;x").facility, Some(1));
+        let l = parse(b"6.12.0,4,1234,567890123,-,caller=C3,ncfrag=0/33;x");
+        assert_eq!((l.caller, l.printk_us, l.kernel, l.user), (Some(&b"C3"[..]), Some(567_890_123), true, false));
+        assert!(parse(b"4,1234,567890123,-,ncfrag=960/1135;kernel BUG at x").user);
+        assert!(parse(b" SUBSYSTEM=pci").user && parse(b" taskname=kernel BUG at x").user);
+        assert!(!parse(b"  x=1").user && !parse(b" f+0x1/0x2").user && !parse(b"[1.000000]  a=1").user);
+        for (line, caller) in [
+            ("[   12.345678] [    T7] x", "T7"),
+            ("[   12.345678][   C15] x", "C15"),
+            ("[   12.345678] [pid:123,cpu0,name] x", "123"),
+            ("[   12.345678] [pid:123,cpu4,in irq] x", "cpu4"),
+            ("[   12.345678] [0:  kworker/0:1:   77] x", "77"),
+            ("[   12.345678] I[3:  swapper/3:    0] x", "3"),
+            ("[   12.345678] (2)[99:name]x", "99"),
+        ] {
+            let l = parse(line.as_bytes());
+            assert_eq!((l.caller, l.body), (Some(caller.as_bytes()), &b"x"[..]), "{line}");
+        }
         assert!(!parse(b"WARNING: x").kernel);
+        // A console server stamps the firmware's lines too.
+        assert!(!parse(b"[2025-01-05 20:25:34] WARNING: x").kernel && !parse(b"20:25:34 WARNING: x").kernel);
+        assert!(parse(b"Sun 2025-01-05 20:25:34 UTC ohm app[12]: x").user);
+        assert!(parse(b"1736109934.123456 ohm app[12]: x").user);
         assert_eq!(
             body("[ INFO: possible recursive locking detected ]"),
             "[ INFO: possible recursive locking detected ]"
