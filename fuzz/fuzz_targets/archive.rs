@@ -9,6 +9,7 @@
 
 use lastgasp::archive::{Reader, salvage};
 use libfuzzer_sys::fuzz_target;
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -17,6 +18,15 @@ use std::path::{Path, PathBuf};
 /// Most bytes unpacked by one call: what bounds a file that claims to be terabytes.
 const LIMIT: u64 = 16 << 20;
 const PROBLEMS_MAX: usize = 101;
+
+thread_local! {
+    // Making one takes longer than all the rest.
+    static COMPRESSOR: RefCell<zstd::bulk::Compressor<'static>> = RefCell::new({
+        let mut c = zstd::bulk::Compressor::new(1).expect("level 1 exists");
+        c.include_checksum(true).expect("it can");
+        c
+    });
+}
 
 fuzz_target!(|data: &[u8]| {
     let [how, splits, cut, rest @ ..] = data else { return };
@@ -58,7 +68,9 @@ fn read(path: &Path) {
 /// Into a directory of its own; nothing may appear beside it.
 fn unpack(path: &Path) {
     let Ok(reader) = Reader::open(path) else { return };
-    let base = std::env::temp_dir().join(format!("lastgasp-fuzz-{}", std::process::id()));
+    let memory = Path::new("/dev/shm");
+    let dir = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let base = dir.join(format!("lastgasp-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&base).expect("a directory");
     if let Ok(done) = reader.extract(&base.join("into"), &|_| true, LIMIT) {
         assert!(done.dir.starts_with(base.join("into")), "{:?}", done.dir);
@@ -73,10 +85,7 @@ fn unpack(path: &Path) {
 fn packed<'a>(parts: impl Iterator<Item = &'a [u8]>, splits: u8, table: bool) -> Vec<u8> {
     let (mut out, mut frame, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
     let mut finish = |frame: &mut Vec<u8>, out: &mut Vec<u8>| {
-        let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("level 1 exists");
-        encoder.include_checksum(true).expect("it can");
-        encoder.write_all(frame).expect("memory takes it");
-        let bytes = encoder.finish().expect("memory takes it");
+        let bytes = COMPRESSOR.with_borrow_mut(|c| c.compress(frame)).expect("memory takes it");
         sizes.push((bytes.len() as u32, frame.len() as u32));
         out.extend_from_slice(&bytes);
         frame.clear();

@@ -104,6 +104,9 @@ fn watched(config: &Config) -> Vec<(&'static str, String)> {
         };
         lines.push(("console", format!("{} ({files} now)", c.path)));
     }
+    if let Some(address) = &config.netconsole.listen {
+        lines.push(("netconsole", format!("{address} ({} host(s) named)", config.netconsole.hosts.len())));
+    }
     for p in &config.probes {
         lines.push((
             "probe",
@@ -145,8 +148,14 @@ fn watched(config: &Config) -> Vec<(&'static str, String)> {
 /// What is accepted and yet likely not what was meant on this machine.
 fn warnings(config: &Config) -> Vec<String> {
     let mut list = Vec::new();
-    if !config.kmsg.enabled && config.consoles.is_empty() && config.probes.is_empty() {
-        list.push("nothing is watched: the kernel log is off, and there is no console and no probe".to_owned());
+    let listens = config.netconsole.listen.is_some();
+    if !config.kmsg.enabled && config.consoles.is_empty() && !listens && config.probes.is_empty() {
+        list.push(
+            "nothing is watched: the kernel log is off, and there is no console, no netconsole and no probe".to_owned(),
+        );
+    }
+    if !listens && !config.netconsole.hosts.is_empty() {
+        list.push("netconsole.host: nothing is listened to; write netconsole.listen = \"0.0.0.0:6666\"".to_owned());
     }
     for c in &config.consoles {
         if files(&c.path) == 0 {

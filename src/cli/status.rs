@@ -86,6 +86,10 @@ fn text(s: &Status, out: &mut impl Write) -> std::io::Result<()> {
         [] => writeln!(out, "consoles     none")?,
         list => writeln!(out, "consoles     {} ({} lines)", safe(&list.join(" ")), s.console_records)?,
     }
+    if let Some(n) = &s.netconsole {
+        let (lines, senders) = (s.netconsole_records, s.netconsole_senders);
+        writeln!(out, "netconsole   {} ({lines} lines, {senders} sender(s) heard of)", safe(n))?;
+    }
     if s.probes.is_empty() {
         writeln!(out, "probes       none; add one with --probe tcp:127.0.0.1:80 or a [[probe]] in the config")?;
     }

@@ -6,10 +6,11 @@ use crate::config::raw::{Raw, Table};
 use crate::config::target::Scheme;
 use crate::config::{
     AddedRule, CaptureConfig, CommandConfig, Config, ConsoleConfig, GeneralConfig, IncidentConfig, KmsgConfig,
-    ProbeConfig, ProbeTarget, Regrade, RulesConfig, StoreConfig, UrlConfig,
+    NetconsoleConfig, NetconsoleHost, ProbeConfig, ProbeTarget, Regrade, RulesConfig, StoreConfig, UrlConfig,
 };
 use crate::model::{Kind, Severity};
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// What the file means, and what else is wrong with it. The config is of use only without problems.
@@ -28,6 +29,8 @@ pub(crate) fn build(raw: Raw) -> (Config, Vec<Problem>) {
             }
             "rules" => config.rules.silence = t.texts("silence"),
             "console" if !t.unusable => config.consoles.push(console(t)),
+            "netconsole" => config.netconsole.listen = listen(t),
+            "netconsole.host" if !t.unusable => config.netconsole.hosts.extend(netconsole_host(t)),
             "probe" => probe(t, &mut config.probes, &mut problems),
             "command" if !t.unusable => command(t, &mut config.capture.commands, &mut problems),
             "url" if !t.unusable => config.capture.urls.push(url(t)),
@@ -38,6 +41,7 @@ pub(crate) fn build(raw: Raw) -> (Config, Vec<Problem>) {
     }
     for (section, key) in [
         ("console", "path"),
+        ("netconsole.host", "address"),
         ("probe", "name"),
         ("command", "name"),
         ("url", "name"),
@@ -57,6 +61,7 @@ pub(crate) fn defaults() -> Config {
         store: store(&absent("store")),
         kmsg: kmsg(&absent("kmsg")),
         consoles: Vec::new(),
+        netconsole: NetconsoleConfig { listen: listen(&absent("netconsole")), hosts: Vec::new() },
         probes: Vec::new(),
         incident: incident(&absent("incident")),
         capture: capture(&absent("capture")),
@@ -105,6 +110,16 @@ fn capture(t: &Table) -> CaptureConfig {
 
 fn console(t: &Table) -> ConsoleConfig {
     ConsoleConfig { path: t.text("path").unwrap_or_default(), host: t.text("host") }
+}
+
+/// The form accepts only what is an address.
+fn listen(t: &Table) -> Option<SocketAddr> {
+    t.text("listen").and_then(|s| s.parse().ok())
+}
+
+fn netconsole_host(t: &Table) -> Option<NetconsoleHost> {
+    let address = t.text("address")?.parse().ok()?;
+    Some(NetconsoleHost { address, name: t.text("name")? })
 }
 
 fn probe(t: &Table, probes: &mut Vec<ProbeConfig>, problems: &mut Vec<Problem>) {

@@ -102,6 +102,12 @@ fn tables(config: &Config, section: &Section) -> Vec<Written> {
                 add(vec![("path", Some(text(&c.path))), ("host", c.host.as_deref().map(text))]);
             }
         }
+        "netconsole" => add(vec![("listen", config.netconsole.listen.map(|a| text(&a.to_string())))]),
+        "netconsole.host" => {
+            for h in &config.netconsole.hosts {
+                add(vec![("address", Some(text(&h.address.to_string()))), ("name", Some(text(&h.name)))]);
+            }
+        }
         "probe" => config.probes.iter().for_each(|p| add(probe(p))),
         "incident" => add(vec![
             ("coalesce", Some(millis(config.incident.coalesce_ms))),

@@ -3,6 +3,7 @@
 
 use crate::config::{glob, target, url};
 use crate::model::{Kind, Severity};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 use toml::Spanned;
@@ -32,6 +33,10 @@ pub enum Form {
     /// A regex with a group.
     GroupRegex,
     Url,
+    /// An IP address.
+    Address,
+    /// An IP address and a port.
+    SocketAddress,
     Target,
     Kind,
     Severity,
@@ -89,6 +94,8 @@ impl Form {
             Form::Regex => "a regular expression".into(),
             Form::GroupRegex => "a regular expression with a group".into(),
             Form::Url => "an http:// or https:// URL".into(),
+            Form::Address => "an IP address".into(),
+            Form::SocketAddress => "an IP address and a port, as \"0.0.0.0:6666\" or \"[::]:6666\"".into(),
             Form::Target => format!("one of {}", target::SCHEMES.join(", ")),
             Form::Kind => format!("a kind: {}", names(Kind::ALL.iter().map(|k| k.name()))),
             Form::Severity => format!("a severity: {}", names(SEVERITIES.iter().map(|s| s.name()))),
@@ -195,6 +202,12 @@ impl Form {
             }
             Form::Url => {
                 url::HttpUrl::parse(s).map_err(plain)?;
+            }
+            Form::Address if s.parse::<IpAddr>().is_err() => {
+                return Err(plain(format!("is {s:?}, not {}", self.accepts())));
+            }
+            Form::SocketAddress if s.parse::<SocketAddr>().map_or(0, |a| a.port()) == 0 => {
+                return Err(plain(format!("is {s:?}, not {}", self.accepts())));
             }
             Form::Target => return target::Scheme::parse(s).map(Value::Target).map_err(plain),
             Form::Kind => return s.parse().map(Value::Kind).map_err(|_| self.no_such("kind", s)),

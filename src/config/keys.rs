@@ -67,6 +67,11 @@ pub const SECTIONS: &[Section] = &[
     one("store", "Where snapshots are kept, and how many."),
     one("kmsg", "The kernel log of this host."),
     many("console", 256, "A console log, of this host or of another, such as a serial console server writes it."),
+    one(
+        "netconsole",
+        "Kernel messages that other hosts send by UDP with the netconsole module. Anybody who reaches the port can send some: let a firewall say who does.",
+    ),
+    many("netconsole.host", 256, "The name of a host that sends; without, its address is its name."),
     many("probe", PROBES_MAX, "A service to look at; when it goes down, a snapshot is taken."),
     one("incident", "Which failures belong together, and how often one is worth a snapshot."),
     one("capture", "What goes into a snapshot."),
@@ -102,6 +107,10 @@ pub const KEYS: &[Key] = &[
     Key::new("console", "host", Form::GroupRegex,
         "Finds the host in the file name: the group `host`, or the first; without, the file name up to its extension is the host.")
         .sample("'^(?<host>[^.]+)\\.'"),
+    Key::new("netconsole", "listen", Form::SocketAddress, "Where to listen; without, nowhere. [::] is IPv6 and IPv4.")
+        .sample("\"0.0.0.0:6666\""),
+    Key::new("netconsole.host", "address", Form::Address, "The address that its datagrams come from.").required("\"192.0.2.7\""),
+    Key::new("netconsole.host", "name", Form::Word, "Name of the host; several addresses may have the same.").required("\"db1\""),
     Key::new("probe", "name", Form::Name, "Name in events and in the status; each probe its own.").required("\"web\""),
     Key::new("probe", "target", Form::Target, "What is looked at.").required("\"https://web.example/health\""),
     Key::new("probe", "interval", Form::Duration { min_ms: 100, max_ms: DAY }, "Time from one run to the next.").default("\"5s\""),

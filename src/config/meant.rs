@@ -2,6 +2,7 @@
 
 use crate::model::{Kind, Severity};
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -10,6 +11,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub kmsg: KmsgConfig,
     pub consoles: Vec<ConsoleConfig>,
+    pub netconsole: NetconsoleConfig,
     pub probes: Vec<ProbeConfig>,
     pub incident: IncidentConfig,
     pub capture: CaptureConfig,
@@ -66,6 +68,21 @@ pub struct ConsoleConfig {
     /// Regex on the file name; its group `host` (or the first group) is the host. `None`: the file name
     /// without its extension.
     pub host: Option<String>,
+}
+
+/// Other hosts' kernel messages by UDP.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NetconsoleConfig {
+    /// `None`: nothing is listened to.
+    pub listen: Option<SocketAddr>,
+    pub hosts: Vec<NetconsoleHost>,
+}
+
+/// The name of the host that sends from an address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetconsoleHost {
+    pub address: IpAddr,
+    pub name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

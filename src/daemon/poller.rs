@@ -10,6 +10,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Token {
     Kernel,
+    Netconsole,
     Signal,
     Control,
     /// A client of the control socket, by number.

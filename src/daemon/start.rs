@@ -1,5 +1,5 @@
 //! Start-up, in order: name the host, take the control socket, learn from the tail role where the
-//! last run stopped reading, open the kernel log there, warm up, lock memory, say READY, loop.
+//! last run stopped reading, open the kernel log there, listen for netconsole, warm up, lock memory, say READY, loop.
 
 use crate::capture::registry;
 use crate::config::Config;
@@ -12,7 +12,7 @@ use crate::host::Root;
 use crate::incident::Identity;
 use crate::model::BootId;
 use crate::source::role::{TailMessage, TailOrder};
-use crate::source::{Cursor, KernelLog};
+use crate::source::{Cursor, KernelLog, Netconsole};
 use crate::store;
 use crate::sys::capability::{self, Capability};
 use crate::sys::ipc::Received;
@@ -58,6 +58,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     let mut tail = Helper::new("tail", Token::Tail);
     let (cursor, notices) = start_tail(&mut tail, &mut poller, &config, &state_file);
     let kernel = open_kernel_log(&config, &identity, cursor);
+    let netconsole = open_netconsole(&config);
     let add = |poller: &mut Poller| {
         poller.add(&control, Token::Control)?;
         poller.add(&signals, Token::Signal)?;
@@ -65,6 +66,9 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
             && let Some(fd) = log.fd()
         {
             poller.add(fd, Token::Kernel)?;
+        }
+        if let Some(Ok(netconsole)) = &netconsole {
+            poller.add(netconsole.as_fd(), Token::Netconsole)?;
         }
         Ok(())
     };
@@ -75,9 +79,22 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
         Ok((log, notices)) => (Ok(log), notices),
         Err(e) => (Err(e.clone()), vec![e]),
     };
-    let mut core =
-        Core::new(Parts { config, identity, state_file, poller, kernel, detector, tail, control, signals, notify });
-    for n in notices.into_iter().chain(kernel_notices) {
+    // What does not work is told, and the rest goes on without it.
+    let netconsole_notice = netconsole.as_ref().and_then(|n| n.as_ref().err().cloned());
+    let mut core = Core::new(Parts {
+        config,
+        identity,
+        state_file,
+        poller,
+        kernel,
+        netconsole,
+        detector,
+        tail,
+        control,
+        signals,
+        notify,
+    });
+    for n in notices.into_iter().chain(kernel_notices).chain(netconsole_notice) {
         core.say(log::Level::Warn, n);
     }
     core.greet();
@@ -169,4 +186,10 @@ fn open_kernel_log(
         return Err("not followed (kmsg.enabled = false)".into());
     }
     KernelLog::open(identity.host.as_str().into(), cursor).map_err(|e| format!("the kernel log cannot be read: {e}"))
+}
+
+fn open_netconsole(config: &Config) -> Option<Result<Netconsole, String>> {
+    let address = config.netconsole.listen?;
+    let opened = Netconsole::open(address, &config.netconsole);
+    Some(opened.map_err(|e| format!("listen for netconsole at {address}: {e}")))
 }

@@ -20,6 +20,14 @@ pub struct Status {
     /// Globs and files as configured.
     pub consoles: Vec<String>,
     pub console_records: u64,
+    /// Where netconsole datagrams are listened for, or why not; `None`: not wanted.
+    #[serde(default)]
+    pub netconsole: Option<String>,
+    #[serde(default)]
+    pub netconsole_records: u64,
+    /// Senders heard of lately.
+    #[serde(default)]
+    pub netconsole_senders: u64,
     pub probes: Vec<ProbeStatus>,
     /// Where the next snapshot goes; `None` until the spare worker said so.
     pub store: Option<PathBuf>,

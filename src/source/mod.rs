@@ -1,4 +1,4 @@
-//! Where text comes from: the kernel's log, console-log files, a file to replay. Each becomes
+//! Where text comes from: the kernel's log, console-log files, netconsole datagrams, a file to replay. Each becomes
 //! [`Record`](crate::model::Record)s, with hostile bytes tamed (caps, control sequences removed) and
 //! every loss counted.
 
@@ -18,6 +18,7 @@ pub use console::{ConsoleState, Consoles};
 pub use kernel::{Batch, Cursor, KernelLog};
 pub use klog::KlogSource;
 pub use kmsg::KmsgSource;
+pub use netconsole::Netconsole;
 pub use replay::for_each_record;
 pub use role::{TailMessage, TailOrder};
 

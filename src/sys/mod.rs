@@ -20,3 +20,4 @@ pub mod rtnetlink;
 pub mod sock_diag;
 pub mod statfs;
 pub mod timex;
+pub mod udp;

@@ -43,6 +43,14 @@ enabled = false
 [[console]]
 path = "/var/log/consoles/*.log"
 host = '^(?<host>[^.]+)\.'
+[netconsole]
+listen = "[::]:6666"
+[[netconsole.host]]
+address = "192.0.2.7"
+name = "db1"
+[[netconsole.host]]
+address = "2001:db8::7"
+name = "db1"
 [[probe]]
 name = "web"
 target = "https://[::1]:8443/health?x=1"
@@ -110,6 +118,9 @@ fn a_full_config_is_read_and_written_back() {
     assert_eq!(c.store.dirs, [PathBuf::from("/srv/a"), PathBuf::from("/srv/b")]);
     assert_eq!((c.store.max_count, c.store.max_bytes, c.store.max_age_s), (7, 1_000_000_000, 36 * 3600));
     assert_eq!((c.store.min_free_bytes, c.kmsg.enabled), (0, false));
+    assert_eq!(c.netconsole.listen.map(|a| a.to_string()).as_deref(), Some("[::]:6666"));
+    let names: Vec<_> = c.netconsole.hosts.iter().map(|h| (h.address.to_string(), h.name.as_str())).collect();
+    assert_eq!(names, [("192.0.2.7".to_owned(), "db1"), ("2001:db8::7".to_owned(), "db1")]);
     let web = &c.probes[0];
     assert_eq!((web.interval_ms, web.timeout_ms, web.failures, web.recoveries), (90_000, 1500, 1, 5));
     let ProbeTarget::Http { status, body, verify, .. } = &web.target else { panic!("{web:?}") };
@@ -190,6 +201,11 @@ fn wrong_types_and_values_say_what_is_accepted() {
     refuses("[[console]]\npath = \"/a/[b\"\n", (2, 8), "console.path", &["[ is not closed"]);
     refuses("[[console]]\npath = \"log/x\"\n", (2, 8), "console.path", &["not an absolute path"]);
     refuses("[[console]]\npath = \"/a\"\nhost = \"x\"\n", (3, 8), "console.host", &["without a group"]);
+    refuses("[netconsole]\nlisten = \"6666\"\n", (2, 10), "netconsole.listen", &["an IP address and a port"]);
+    refuses("[netconsole]\nlisten = \"0.0.0.0:0\"\n", (2, 10), "netconsole.listen", &["an IP address and a port"]);
+    let host = "[[netconsole.host]]\naddress = \"192.0.2.7\"\nname = \"a\"\n";
+    refuses(&host.replace("192.0.2.7", "db1"), (2, 11), "netconsole.host.address", &["an IP address"]);
+    refuses(&host.repeat(2), (5, 11), "netconsole.host.address", &["a second time"]);
     refuses("[general]\nhost = \"a b\"\n", (2, 8), "general.host", &["without blanks"]);
     refuses("[general]\nhost = \"\"\n", (2, 8), "general.host", &["is empty"]);
     refuses("[[url]]\nname = \"a\"\nurl = \"ftp://a\"\n", (3, 7), "url.url", &["http:// or https://"]);

@@ -4,6 +4,7 @@
 mod act;
 mod drill;
 mod hear;
+mod network;
 mod recount;
 mod upkeep;
 mod voice;
@@ -21,7 +22,7 @@ use crate::incident::{Identity, Incidents};
 use crate::model::{IncidentId, Kind, Losses, Mono, Record, Signal, Wall};
 use crate::probe::Hysteresis;
 use crate::source::counters::Counters;
-use crate::source::{Cursor, KernelLog};
+use crate::source::{Cursor, KernelLog, Netconsole};
 use crate::sys::clock;
 use crate::sys::notify::Notify;
 use std::collections::{BTreeMap, VecDeque};
@@ -37,6 +38,8 @@ pub struct Parts {
     pub state_file: PathBuf,
     pub poller: Poller,
     pub kernel: Result<KernelLog, String>,
+    /// `None`: not wanted.
+    pub netconsole: Option<Result<Netconsole, String>>,
     pub detector: Detector,
     pub tail: Helper,
     pub control: Control,
@@ -50,6 +53,7 @@ pub struct Core {
     state_file: PathBuf,
     poller: Poller,
     kernel: Result<KernelLog, String>,
+    netconsole: Option<Result<Netconsole, String>>,
     counters: Counters,
     recount: Recount,
     detector: Detector,
@@ -74,6 +78,7 @@ pub struct Core {
     saved_at: Mono,
     polled_at: Mono,
     watchdog_at: Mono,
+    netconsole_told_at: Mono,
     stopping: Option<Mono>,
     keep_wanted: bool,
     /// A worker left something to salvage; another one is at the same incident.
@@ -95,6 +100,7 @@ pub struct Core {
 struct Counts {
     kernel_records: u64,
     console_records: u64,
+    netconsole_records: u64,
     events: BTreeMap<Kind, u64>,
     snapshots: u64,
     last: VecDeque<LastSnapshot>,
@@ -117,6 +123,7 @@ impl Core {
             state_file: parts.state_file,
             poller: parts.poller,
             kernel: parts.kernel,
+            netconsole: parts.netconsole,
             counters: Counters::open(),
             recount: Recount::default(),
             detector: parts.detector,
@@ -138,6 +145,7 @@ impl Core {
             saved_at: now,
             polled_at: Mono(0),
             watchdog_at: Mono(0),
+            netconsole_told_at: now,
             stopping: None,
             keep_wanted: true,
             keep_after_capture: false,
@@ -170,6 +178,7 @@ impl Core {
     fn serve(&mut self, token: Token) {
         match token {
             Token::Kernel => self.read_kernel(),
+            Token::Netconsole => self.read_netconsole(),
             Token::Signal => self.stop(),
             Token::Control => self.accept(),
             Token::Client(n) => self.serve_client(n),

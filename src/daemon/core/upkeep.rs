@@ -41,6 +41,7 @@ impl Core {
         }
         self.with_workers(|w, _, g| w.check_deadlines(g));
         self.poll_klog(now);
+        self.tick_netconsole(now);
         self.save(now, false);
         self.check_probes(now);
         self.tell_losses(now);
@@ -103,6 +104,7 @@ impl Core {
         earlier(self.recount.next_due());
         earlier((!self.untold.counts.is_empty()).then_some(self.losses_due));
         earlier(self.workers.next_due(now));
+        earlier(self.netconsole_due());
         if let Ok(log) = &self.kernel {
             earlier(log.poll_interval().map(|every| self.polled_at.plus(every)));
             if self.saved.as_ref() != Some(&log.cursor()) {

@@ -57,9 +57,11 @@ impl Core {
             Err(_) => "no kernel log".into(),
         };
         let (consoles, probes) = (self.config.consoles.len(), self.config.probes.len());
+        let listens = matches!(self.netconsole, Some(Ok(_)));
+        let netconsole = if listens { "netconsole, " } else { "" };
         let version = self.identity.version.clone();
         let text = format!(
-            "lastgasp {version} on {}: watches {kernel}, {consoles} console log pattern(s), {probes} probe(s)",
+            "lastgasp {version} on {}: watches {kernel}, {netconsole}{consoles} console log pattern(s), {probes} probe(s)",
             self.identity.host
         );
         self.say(log::Level::Info, text);
@@ -70,9 +72,8 @@ impl Core {
         for limit in self.identity.limits.clone() {
             self.say(log::Level::Warn, limit);
         }
-        if self.kernel.is_err() && consoles == 0 && probes == 0 {
-            let text =
-                "nothing can be watched: no kernel log, no console log, no probe (run as root, or configure one)";
+        if self.kernel.is_err() && !listens && consoles == 0 && probes == 0 {
+            let text = "nothing can be watched: no kernel log, no console log, no netconsole, no probe (run as root, or configure one)";
             self.say(log::Level::Error, text.into());
         }
         self.remember_own(Happening::Started);
@@ -110,6 +111,15 @@ impl Core {
             kernel_records: self.counts.kernel_records,
             consoles: self.config.consoles.iter().map(|c| c.path.clone()).collect(),
             console_records: self.counts.console_records,
+            netconsole: self.netconsole.as_ref().map(|n| match n {
+                Ok(n) => n.address().to_string(),
+                Err(why) => why.clone(),
+            }),
+            netconsole_records: self.counts.netconsole_records,
+            netconsole_senders: match &self.netconsole {
+                Some(Ok(n)) => n.senders() as u64,
+                _ => 0,
+            },
             probes: probes.collect(),
             store: self.counts.store.clone(),
             spare_ready: self.workers.spare_ready(),

@@ -8,6 +8,8 @@
 pub mod fragments;
 pub mod frame;
 pub mod intake;
+mod listener;
 pub mod window;
 
 pub use intake::Intake;
+pub use listener::Netconsole;
