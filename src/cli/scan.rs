@@ -15,7 +15,8 @@ use std::io::{self, BufWriter, Read, Write};
 use std::sync::Arc;
 
 /// Bytes read at a time.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 128 << 10;
+const ESCAPE: u8 = 0x1b;
 /// Longest line that is kept whole while its end is looked for; the detector reads far less of it.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
@@ -89,6 +90,8 @@ struct Scan<'a> {
     /// Lines so far.
     lines: u64,
     signals: Vec<Signal>,
+    /// A chunk without its control sequences.
+    plain: Vec<u8>,
     /// Events in the order of their headers; `None` while open. At most as long as reports stay open.
     waiting: VecDeque<(u64, Option<Box<Event>>)>,
     format: Format,
@@ -99,7 +102,17 @@ impl<'a> Scan<'a> {
     fn new(file: &'a str, pattern: Option<&Regex>, format: Format, detector: &'a mut Detector) -> Scan<'a> {
         let host: Arc<str> = host_of(file, pattern).into();
         let record = Record::plain(Origin::Replay(file.into()), host, Vec::new());
-        Scan { file, detector, record, lines: 0, signals: Vec::new(), waiting: VecDeque::new(), format, found: false }
+        Scan {
+            file,
+            detector,
+            record,
+            lines: 0,
+            signals: Vec::new(),
+            plain: Vec::new(),
+            waiting: VecDeque::new(),
+            format,
+            found: false,
+        }
     }
 
     /// Reads to the end. The buffer holds one chunk and the beginning of a line.
@@ -152,11 +165,22 @@ impl<'a> Scan<'a> {
 
     /// Whole lines; the last one may lack its line feed.
     fn lines(&mut self, text: &[u8], out: &mut impl Write) -> Result<()> {
-        // Terminal control sequences may stand inside a phrase: then no line is passed over.
-        let plain = memchr::memchr(0x1b, text).is_none();
+        // Terminal control sequences may stand inside a phrase: they are taken out first, lines stay lines.
+        if memchr::memchr(ESCAPE, text).is_none() {
+            return self.plain_lines(text, out);
+        }
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        strip_escapes(text, &mut plain);
+        let done = self.plain_lines(&plain, out);
+        self.plain = plain;
+        done
+    }
+
+    fn plain_lines(&mut self, text: &[u8], out: &mut impl Write) -> Result<()> {
         let mut rest = text;
         while !rest.is_empty() {
-            if plain && self.detector.is_idle() {
+            if self.detector.is_idle() {
                 let quiet = match self.detector.first_candidate(rest) {
                     Some(at) => memchr::memrchr(b'\n', &rest[..at]).map_or(0, |n| n + 1),
                     None => rest.len(),
@@ -217,6 +241,29 @@ impl<'a> Scan<'a> {
         }
         Ok(())
     }
+}
+
+/// Text without terminal control sequences (ECMA-48: `ESC [ … final byte`, or `ESC` and one character). None of them
+/// reaches over the end of its line.
+fn strip_escapes(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(ESCAPE, rest) {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        let end = match rest.first() {
+            Some(b'[') => {
+                rest[1..].iter().position(|c| (0x40..=0x7e).contains(c) || *c == b'\n').map_or(rest.len(), |n| n + 1)
+            }
+            Some(_) => 0,
+            None => break,
+        };
+        // The final byte goes too, but never the end of a line.
+        rest = match rest.get(end) {
+            Some(b'\n') | None => &rest[end..],
+            Some(_) => &rest[end + 1..],
+        };
+    }
+    out.extend_from_slice(rest);
 }
 
 fn host_of(file: &str, pattern: Option<&Regex>) -> String {
@@ -393,6 +440,23 @@ mod tests {
         let rows = scan(&text);
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0]["line"], 2);
+    }
+
+    #[test]
+    fn control_sequences_go_and_lines_stay() {
+        for (text, want) in [
+            (&b"\x1b[1;31mBUG\x1b[0m: x\nnext"[..], &b"BUG: x\nnext"[..]),
+            (b"a\x1b[12\nb\x1b\nc\x1bMd", b"a\nb\ncd"),
+            (b"end\x1b", b"end"),
+            (b"end\x1b[", b"end"),
+            (b"plain\r\n", b"plain\r\n"),
+        ] {
+            let mut out = Vec::new();
+            strip_escapes(text, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(want));
+        }
+        let rows = scan(b"\x1b[0m[1.000000] kernel \x1b[33mBUG at\x1b[0m fs/inode.c:12!\n");
+        assert_eq!((rows.len(), &rows[0]["kind"]), (1, &"bug".into()));
     }
 
     /// Hands out a few bytes at a time.

@@ -28,7 +28,16 @@ pub(super) const RULES: &[Rule] = &[
         "link_down",
         Kind::NetError,
         Severity::Info,
-        &["Link is Down", "Link is down", "link is down", "NIC Link is Down", "Lost carrier", "link down", "Link down"],
+        // Not `link down` alone: a SATA port without a disk says that at every boot.
+        &[
+            "Link is Down",
+            "Link is down",
+            "link is down",
+            "NIC Link is Down",
+            "Lost carrier",
+            ": link down",
+            ": Link down",
+        ],
         "link down",
         "drivers/net/phy/phy.c phy_print_status; net drivers",
         "A network interface lost its link.",

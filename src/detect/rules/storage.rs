@@ -82,7 +82,7 @@ pub(super) const RULES: &[Rule] = &[
         "ata",
         Kind::IoError,
         Severity::Error,
-        &[": failed command: ", ": exception Emask ", ": hard resetting link", ": disabled", ": COMRESET failed", ": SError: {", ": revalidation failed"],
+        &[": failed command: ", ": exception Emask ", ": hard resetting link", "0: disabled", "1: disabled", ": COMRESET failed", ": SError: {", ": revalidation failed"],
         "ATA error",
         "drivers/ata/libata-eh.c ata_eh_link_report, ata_eh_reset",
         "A SATA drive or link fails.",

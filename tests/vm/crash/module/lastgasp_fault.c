@@ -414,7 +414,10 @@ static void start_tx_timeout(void)
 	}
 }
 
-/* Text without end, and one real fault in the middle of it. */
+/*
+ * Text without end, and one real fault in it: near the end, because from an oops on the kernel shows every line
+ * on the console, and an emulated serial line takes its time.
+ */
 
 static unsigned int storm_lines = 200000;
 module_param(storm_lines, uint, 0644);
@@ -426,7 +429,7 @@ static void print_lines(bool with_fault)
 
 	for (n = 0; n < storm_lines; n++) {
 		pr_info("storm: line %u of a driver that has lost its mind\n", n);
-		if (with_fault && n == storm_lines / 2)
+		if (with_fault && n == storm_lines - storm_lines / 32)
 			kthread_run(fault_in_thread, NULL, "storm");
 		if (n % 64 == 0)
 			cond_resched();
