@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 /// Reports open at once in all logs together, as the detector promises.
 const OPEN_MAX: usize = 64;
-/// Longest name or value that an event keeps, in characters.
+/// Longest value that an event keeps, in characters (`detect::facts`).
 const VALUE_CHARS_MAX: usize = 200;
+/// Longest name of a function (`detect::frames::is_symbol`).
+const NAME_CHARS_MAX: usize = 256;
 const TITLE_CHARS_MAX: usize = 120;
 const FRAMES_MAX: usize = 128 * 24;
 const DETAILS_MAX: usize = 32;
@@ -86,17 +88,13 @@ fn bounded(e: &Event) {
     assert!(!e.title.chars().any(char::is_control), "{:?}", e.title);
     assert!(e.frames.len() <= FRAMES_MAX, "{} frames", e.frames.len());
     assert!(e.details.len() <= DETAILS_MAX, "{:?}", e.details);
-    let short = |what: &str, s: &str| assert!(s.chars().count() <= VALUE_CHARS_MAX, "{what} is {s:?}");
-    e.details.iter().for_each(|(k, v)| short(k, v));
-    e.frames.iter().for_each(|f| short("a frame", f));
-    for (what, value) in [
-        ("comm", &e.comm),
-        ("tainted", &e.tainted),
-        ("kernel", &e.kernel),
-        ("timestamp", &e.timestamp),
-        ("function", &e.function),
-    ] {
-        value.iter().for_each(|v| short(what, v));
+    let within = |what: &str, s: &str, max: usize| assert!(s.chars().count() <= max, "{what} is {s:?}");
+    e.details.iter().for_each(|(k, v)| within(k, v, VALUE_CHARS_MAX));
+    e.frames.iter().chain(&e.function).for_each(|f| within("a function", f, NAME_CHARS_MAX));
+    for (what, value) in
+        [("comm", &e.comm), ("tainted", &e.tainted), ("kernel", &e.kernel), ("timestamp", &e.timestamp)]
+    {
+        value.iter().for_each(|v| within(what, v, VALUE_CHARS_MAX));
     }
 }
 
