@@ -75,6 +75,9 @@ pub struct Published {
     pub total_ms: u64,
     /// How many collectors ended how.
     pub outcomes: BTreeMap<String, u64>,
+    /// Numbers of the events that were told by [`Order::Update`] in time to be in it.
+    #[serde(default)]
+    pub learned: Vec<u64>,
 }
 
 /// Room that a packet leaves beside an incident: the reasons of the attempts before, each of 500 characters.

@@ -140,7 +140,7 @@ pub fn take(
     for c in &collectors {
         *outcomes.entry(c.outcome.name().to_owned()).or_default() += 1;
     }
-    let incident = enriched(incident, kit.updates);
+    let (incident, learned) = enriched(incident, kit.updates);
     let kind = incident.kind;
     let losses = incident.losses.clone();
     let manifest = ManifestHead {
@@ -165,6 +165,7 @@ pub fn take(
         t0_durable_ms,
         total_ms: millis(started),
         outcomes,
+        learned,
     })
 }
 
@@ -216,9 +217,10 @@ fn result(ran: Ran, tier: Tier, started: Mono, specs: &[&'static Spec], held: &[
 }
 
 /// The incident with what was learned since it was ordered: the trigger's complete report replaces
-/// its first line, everything else is a further event.
-fn enriched(incident: &Incident, updates: &Updates) -> Incident {
+/// its first line, everything else is a further event. And the numbers of what was learned.
+fn enriched(incident: &Incident, updates: &Updates) -> (Incident, Vec<u64>) {
     let learned = updates.take();
+    let numbers = learned.events.iter().map(|e| e.number).collect();
     let mut incident = incident.clone();
     for event in learned.events {
         incident.learn(event);
@@ -228,5 +230,5 @@ fn enriched(incident: &Incident, updates: &Updates) -> Incident {
     if let Some(losses) = learned.losses {
         incident.losses = losses;
     }
-    incident
+    (incident, numbers)
 }

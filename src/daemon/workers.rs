@@ -22,6 +22,8 @@ const QUEUE_MAX: usize = 8;
 const T0_MAX: Duration = Duration::from_secs(15);
 /// What publishing may take beyond the capture's own deadline.
 const PUBLISH_MAX: Duration = Duration::from_secs(15);
+/// Events kept until their worker says that they are in its snapshot.
+const TOLD_MAX: usize = 32;
 /// Attempts for one incident, over all stores.
 const ATTEMPTS_MAX: usize = 4;
 /// Most characters of a failed attempt's reason that the next one is told.
@@ -63,6 +65,8 @@ struct Active {
     this: Try,
     ordered_at: Mono,
     t0_durable: bool,
+    /// Events that the worker was told of meanwhile; it may have been too late for them.
+    told: Vec<Event>,
 }
 
 /// Why an attempt failed; `store`: another store may do better.
@@ -84,6 +88,8 @@ pub enum News {
     Published {
         published: Published,
         incident: Box<Incident>,
+        /// Told to the worker when its manifest was written already: in no snapshot yet.
+        late: Vec<Event>,
     },
     /// One attempt failed; another follows.
     Retry {
@@ -208,7 +214,7 @@ impl Workers {
             self.again(this, Fault { store: false, place: None, error: format!("order the capture: {e}") }, g);
             return;
         }
-        self.active.push(Active { worker, this, ordered_at: g.now, t0_durable: false });
+        self.active.push(Active { worker, this, ordered_at: g.now, t0_durable: false, told: Vec::new() });
     }
 
     /// Another attempt, if one is left.
@@ -246,6 +252,9 @@ impl Workers {
         // Kept here too, for an attempt with another worker.
         active.this.incident.learn((*event).clone());
         active.this.unfinished = false;
+        if active.told.len() < TOLD_MAX {
+            active.told.push((*event).clone());
+        }
         active.worker.child.channel.try_send(&Order::Update { event, recurrences, losses: losses.clone() }).is_ok()
     }
 
@@ -289,7 +298,9 @@ impl Workers {
                     g.poller.remove(&done.worker.child.channel, Token::Worker(pid));
                     // It tidies the store and ends; not killed, only not waited for.
                     g.abandoned.push(Some(done.worker.child));
-                    g.news.push(News::Published { published, incident: done.this.incident });
+                    let missed = |e: &Event| !published.learned.contains(&e.number);
+                    let late = done.told.into_iter().filter(missed).collect();
+                    g.news.push(News::Published { published, incident: done.this.incident, late });
                 }
             }
             Message::Failed { error, store, .. } => self.gone(pid, Fault { store, place: None, error }, g),

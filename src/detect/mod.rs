@@ -20,6 +20,7 @@ mod prefix;
 mod recipe;
 mod report;
 mod rules;
+mod sieve;
 mod signature;
 mod skip;
 mod title;

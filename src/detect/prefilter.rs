@@ -1,17 +1,17 @@
 //! The rules in force, and the one literal pass that decides whether a line is worth a second look.
 //!
-//! A quiet line costs one Aho-Corasick walk over its bytes and nothing else: no prefix is parsed, no
-//! regex runs, nothing is allocated.
+//! A quiet line costs one look-up for every four of its bytes ([`crate::detect::sieve`]) and nothing else: no prefix is
+//! parsed, no regex runs, nothing is allocated.
 
 use crate::config::RulesConfig;
 use crate::detect::Error;
 use crate::detect::prefix::Line;
 use crate::detect::rules::{self, Place, Recipe, Role, Rule, Shape, Title};
+use crate::detect::sieve::Sieve;
 use crate::model::{Kind, Severity};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::Regex;
 use std::borrow::Cow;
-use std::sync::OnceLock;
 
 /// Bytes of a line that are looked at.
 pub(crate) const SCAN_BYTES_MAX: usize = 4096;
@@ -45,11 +45,10 @@ static ADDED: Rule = {
 const NO_RULE: u16 = u16::MAX;
 
 pub(crate) struct Prefilter {
-    /// The compact form, 160 KiB: what the daemon carries.
+    /// Whether and where there is a literal: 80 KiB. `None`: the config adds a phrase that is too short for it.
+    sieve: Option<Sieve>,
+    /// Which ones they are, in lines that have one: 160 KiB.
     literals: AhoCorasick,
-    /// The fast form, 4 MiB, for files: built when it is first asked for. `None`: it cannot be built.
-    bulk: OnceLock<Option<AhoCorasick>>,
-    words: Vec<Box<[u8]>>,
     /// The rule of each literal.
     owner: Vec<u16>,
     pub rules: Vec<Active>,
@@ -130,18 +129,20 @@ impl Prefilter {
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&words)
             .map_err(|e| Error::Literals { source: Box::new(e) })?;
-        Ok(Prefilter { literals, bulk: OnceLock::new(), words, owner, rules: active })
+        Ok(Prefilter { sieve: Sieve::new(&words), literals, owner, rules: active })
     }
 
     /// Whether any literal stands in the scanned part of the text.
     pub fn is_candidate(&self, text: &[u8]) -> bool {
-        self.literals.is_match(&text[..text.len().min(SCAN_BYTES_MAX)])
+        self.find(&text[..text.len().min(SCAN_BYTES_MAX)]).is_some()
     }
 
-    /// The first literal in a larger piece of text, for callers that skip quiet lines wholesale.
+    /// Where a literal begins that no earlier line has one before; for callers that skip quiet lines wholesale.
     pub fn find(&self, text: &[u8]) -> Option<usize> {
-        let fast = || AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(&self.words).ok();
-        self.bulk.get_or_init(fast).as_ref().unwrap_or(&self.literals).find(text).map(|m| m.start())
+        match &self.sieve {
+            Some(sieve) => sieve.find(text),
+            None => self.literals.find(text).map(|m| m.start()),
+        }
     }
 
     /// The first rule, in the order of the table, that accepts the line.
@@ -199,10 +200,40 @@ mod tests {
     #[test]
     fn the_daemon_carries_little() {
         let filter = Prefilter::new(&RulesConfig::default()).expect("the built-in rules are sound");
-        assert!(filter.literals.memory_usage() < 256 << 10);
-        assert!(filter.bulk.get().is_none());
+        let sieve = filter.sieve.as_ref().expect("no built-in phrase is too short");
+        assert!(filter.literals.memory_usage() + sieve.memory_usage() < 320 << 10);
         assert_eq!(filter.find(b"all is well\nkernel BUG at x"), Some(12));
         assert!(filter.is_candidate(b"kernel BUG at x") && !filter.is_candidate(b"all is well"));
+    }
+
+    #[test]
+    fn a_phrase_of_the_config_may_be_short() {
+        let added = |phrase: &str| crate::config::AddedRule {
+            id: "mine".into(),
+            phrase: phrase.into(),
+            pattern: None,
+            kind: Kind::Other,
+            severity: Severity::Error,
+            alarm: true,
+            title: None,
+        };
+        for phrase in ["xyz", "xyzzy", "a longer one"] {
+            let config = RulesConfig { add: vec![added(phrase)], ..RulesConfig::default() };
+            let filter = Prefilter::new(&config).expect("a sound config");
+            assert!(filter.is_candidate(format!("here is {phrase}, and").as_bytes()), "{phrase}");
+            assert_eq!(filter.find(b"kernel BUG at x"), Some(0));
+        }
+    }
+
+    #[test]
+    fn every_trigger_is_found_wherever_it_stands() {
+        let filter = Prefilter::new(&RulesConfig::default()).expect("the built-in rules are sound");
+        for trigger in rules::all().flat_map(|r| r.triggers) {
+            for before in 0..8 {
+                let text = format!("{}{trigger}", "\u{1}".repeat(before));
+                assert!(filter.is_candidate(text.as_bytes()), "{trigger} behind {before} bytes");
+            }
+        }
     }
 
     #[test]

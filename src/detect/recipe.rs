@@ -1,7 +1,7 @@
 //! Which function is at fault: one way per family of reports.
 
 use crate::detect::dump::{Dump, Item, Stack};
-use crate::detect::frames;
+use crate::detect::frames::{self, Part};
 use crate::detect::rules::Recipe;
 use crate::detect::skip;
 
@@ -10,7 +10,9 @@ pub(crate) fn function(recipe: Recipe, bodies: &[&str], dump: &Dump) -> Option<S
     let header = bodies.first().copied().unwrap_or("");
     let found = match recipe {
         Recipe::None => None,
-        Recipe::Pc if executes_data(bodies) => first_useful(dump).or_else(|| counter(dump)),
+        Recipe::Pc if executes_data(bodies) => {
+            first_useful(dump).or_else(|| first_doubtful(bodies)).or_else(|| counter(dump))
+        }
         Recipe::Pc => counter(dump).or_else(|| first_useful(dump)),
         Recipe::Header => useful(after_in(header)).or_else(|| first_useful(dump)).or_else(|| plain(after_in(header))),
         Recipe::Warn => useful(warn_site(header))
@@ -88,6 +90,14 @@ fn executes_data(bodies: &[&str]) -> bool {
         .iter()
         .take(6)
         .any(|b| b.contains("instruction fetch in kernel mode") || b.contains("xecute from non-executable"))
+}
+
+/// Where the unwinder could not begin it doubts every frame; then the first one is the best there is.
+fn first_doubtful(bodies: &[&str]) -> Option<String> {
+    bodies.iter().find_map(|b| match frames::part(b) {
+        Part::Frame(name, false) => useful(Some(name)).filter(|n| !skip::is_waiting(n)),
+        _ => None,
+    })
 }
 
 fn first_useful(dump: &Dump) -> Option<String> {
@@ -302,6 +312,11 @@ mod tests {
             (
                 Recipe::Pc,
                 "BUG: x\n#PF: supervisor instruction fetch in kernel mode\nRIP: 0010:table+0x0/0x40\nCall Trace:\n bar+0x1/0x2",
+                "bar",
+            ),
+            (
+                Recipe::Pc,
+                "BUG: x\n#PF: supervisor instruction fetch in kernel mode\nRIP: 0010:table+0x0/0x40\nCall Trace:\n ? bar+0x1/0x2",
                 "bar",
             ),
             (Recipe::Pc, "oops\nRIP: 0010:memcpy+0x1/0x2\nCall Trace:\n kfree+0x1/0x2\n bar+0x1/0x2", "bar"),

@@ -192,6 +192,15 @@ impl Incidents {
         self.bursts.iter_mut().filter(|b| b.id == *id).for_each(Burst::complete);
     }
 
+    /// Events that came too late for the snapshot of incident `id`, although it was still being taken.
+    pub fn missed(&mut self, id: &IncidentId, events: &[Event], now: Mono) {
+        if let Some(burst) = self.bursts.iter_mut().find(|b| b.id == *id) {
+            for event in events {
+                burst.keep(event, now);
+            }
+        }
+    }
+
     /// When [`Incidents::follow_up`] has something to say.
     pub fn next_due(&self) -> Option<Mono> {
         let coalesce = Duration::from_millis(self.config.coalesce_ms);
@@ -344,6 +353,8 @@ mod tests {
         // In time for the snapshot.
         assert!(matches!(both(&mut i, &with_text(2, Kind::Oops, "b"), 1).1, Decision::Update { .. }));
         i.complete(&IncidentId("id1".into()));
+        // The worker was told of one when its manifest was written.
+        i.missed(&IncidentId("id1".into()), &[with_text(8, Kind::Warning, "m")], at(2));
         // Too late for it; the same failure again is no news.
         assert!(matches!(both(&mut i, &with_text(3, Kind::Warning, "c"), 2).1, Decision::Later { .. }));
         assert!(matches!(both(&mut i, &with_text(4, Kind::Oops, "a"), 3).1, Decision::Update { .. }));
@@ -356,7 +367,7 @@ mod tests {
             panic!("no further snapshot");
         };
         assert_eq!(incident.follows, Some(IncidentId("id1".into())));
-        assert_eq!(incident.events.len(), 1);
+        assert_eq!(incident.events.len(), 2);
         assert_eq!(i.next_due(), None);
         // What comes now joins the further one; its number is bounded.
         assert!(

@@ -146,9 +146,11 @@ impl Core {
                     }
                 }
             }
-            News::Published { published, incident } => {
+            News::Published { published, incident, late } => {
                 self.keep_wanted |= std::mem::take(&mut self.keep_after_capture);
+                let id = published.id.clone();
                 self.published(published, *incident);
+                self.incidents.missed(&id, &late, clock::mono());
             }
             News::Retry { id, error } => {
                 // What the worker left is salvaged when the incident is dealt with: until then the next

@@ -27,7 +27,7 @@ import judge
 import record
 import table
 from guest import Guest
-from watcher import Store, Watcher
+from watcher import Store, Watcher, free_port
 
 HERE = Path(__file__).resolve().parent
 SENTINEL = "fault_warn"
@@ -99,9 +99,10 @@ class Run:
         self.verdict.row["attempts"] = attempt
         self.console = self.dir / "consoles" / f"{self.scenario['name']}.log"
         self.console.parent.mkdir()
-        self.guest = Guest(self.scenario, self.image, self.dir, self.console)
+        port = free_port() if self.scenario.get("netconsole") else None
+        self.guest = Guest(self.scenario, self.image, self.dir, self.console, port)
         self.guest.prepare()
-        self.watcher = Watcher(self.program, self.dir, self.console)
+        self.watcher = Watcher(self.program, self.dir, self.console, port)
         try:
             self.guest.run()
             self.verdict.row["seconds"] = self.guest.seconds

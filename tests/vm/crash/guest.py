@@ -25,11 +25,12 @@ min_free = "1MiB"
 class Guest:
     """Boots once; `run` returns when QEMU has ended or the time is up."""
 
-    def __init__(self, scenario, image, directory, console):
+    def __init__(self, scenario, image, directory, console, port=None):
         self.scenario = scenario
         self.image = Path(image)
         self.dir = Path(directory)
         self.console = Path(console)
+        self.port = port  # where the host listens for netconsole
         self.arrivals = []  # (offset behind the chunk, wall time)
         self.words = []  # (wall time, what the guest said)
         self.timed_out = False
@@ -44,7 +45,8 @@ class Guest:
         (payload / "settings").write_text(f'MODULES="{" ".join(self.scenario.get("modules", []))}"\n')
         (payload / "guest.toml").write_text(GUEST_CONFIG + self.scenario.get("config", ""))
         if "before" in self.scenario:
-            (payload / "before").write_text(self.scenario["before"] + "\n")
+            before = self.scenario["before"].replace("{port}", str(self.port))
+            (payload / "before").write_text(before + "\n")
         with tarfile.open(self.dir / "payload.tar", "w") as tar:
             for file in sorted(payload.iterdir()):
                 tar.add(file, arcname=file.name)

@@ -1,6 +1,7 @@
 """The lastgasp of this host, following one console log; and what is in a store."""
 
 import json
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -48,10 +49,27 @@ class Store:
         return subprocess.run([self.program, "--store", str(self.dir), *args], capture_output=True)
 
 
-class Watcher:
-    """`lastgasp watch` on one console file; its store is `store`."""
+def netconsole(port, name):
+    return f"""
+[netconsole]
+listen = "127.0.0.1:{port}"
+[[netconsole.host]]
+address = "127.0.0.1"
+name = "{name}"
+"""
 
-    def __init__(self, program, directory, console):
+
+def free_port():
+    """A UDP port that nobody has at the moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Watcher:
+    """`lastgasp watch` on one console file, or on netconsole's datagrams from this machine; its store is `store`."""
+
+    def __init__(self, program, directory, console, port=None):
         self.dir = Path(directory)
         self.store = Store(program, self.dir / "store")
         (self.dir / "host.toml").write_text(
@@ -63,9 +81,8 @@ dirs = ["{self.dir}/store"]
 min_free = "1MiB"
 [kmsg]
 enabled = false
-[[console]]
-path = "{console}"
 """
+            + (f'[[console]]\npath = "{console}"\n' if port is None else netconsole(port, Path(console).stem))
         )
         self.log = open(self.dir / "host.log", "wb")
         self.process = subprocess.Popen(

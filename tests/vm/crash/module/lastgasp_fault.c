@@ -419,19 +419,29 @@ static void start_tx_timeout(void)
 static unsigned int storm_lines = 200000;
 module_param(storm_lines, uint, 0644);
 
-static void start_storm(void)
+static void print_lines(bool with_fault)
 {
 	ktime_t begun = ktime_get();
 	unsigned int n;
 
 	for (n = 0; n < storm_lines; n++) {
 		pr_info("storm: line %u of a driver that has lost its mind\n", n);
-		if (n == storm_lines / 2)
+		if (with_fault && n == storm_lines / 2)
 			kthread_run(fault_in_thread, NULL, "storm");
 		if (n % 64 == 0)
 			cond_resched();
 	}
 	pr_info("storm: %u lines in %lld ms\n", n, ktime_ms_delta(ktime_get(), begun));
+}
+
+static void start_storm(void)
+{
+	print_lines(true);
+}
+
+static void start_chatter(void)
+{
+	print_lines(false);
 }
 
 static void start_stack_overflow(void)
@@ -452,6 +462,7 @@ static const struct {
 	DIRECT(refcount_free), DIRECT(usercopy), DIRECT(bad_page), DIRECT(page_allocation),
 	DIRECT(schedule_atomic), DIRECT(hung_task), STARTED(hung_mutex), DIRECT(soft_lockup), DIRECT(rcu_stall),
 	STARTED(in_interrupt), STARTED(in_softirq), STARTED(in_thread), STARTED(tx_timeout), STARTED(storm),
+	STARTED(chatter),
 };
 
 static ssize_t fault_write(struct file *file, const char __user *buffer, size_t length, loff_t *offset)
