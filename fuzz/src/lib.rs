@@ -66,6 +66,20 @@ impl Watched {
         self.check();
     }
 
+    /// No line with a phrase of a rule is passed over by the search that is made for all of them at once. It may find a
+    /// phrase within the phrase.
+    pub fn search(&self, text: &[u8]) {
+        let found = self.detector.first_candidate(text);
+        for phrase in lastgasp::detect::catalogue().flat_map(|r| r.phrases) {
+            if let Some(at) = memchr::memmem::find(text, phrase.as_bytes()) {
+                assert!(
+                    found.is_some_and(|f| f < at + phrase.len()),
+                    "{phrase:?} at {at} was passed over; the first was {found:?}"
+                );
+            }
+        }
+    }
+
     fn check(&mut self) {
         for signal in self.out.drain(..) {
             bounded(signal.event());
