@@ -15,6 +15,9 @@ fuzz_target!(|data: &[u8]| {
     let pieces = pieces(*seed, text);
     assert!(lines(pieces.iter().copied()) == whole, "the cut depends on the pieces");
     lastgasp_fuzz::detect(|detector, host| {
+        // Some hundred searches one by one: of the start, and from a place that is no multiple of anything.
+        detector.search(&text[..text.len().min(2048)]);
+        detector.search(&text[..text.len().min(2048)][text.len().min(usize::from(*seed))..]);
         let mut record = Record::plain(Origin::Console("/c.log".into()), host, Vec::new());
         let mut cutter = Cutter::default();
         // Up to 13 s from one piece to the next: more than any report stays open.

@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 /// Reports open at once in all logs together, as the detector promises.
 const OPEN_MAX: usize = 64;
-/// Longest name or value that an event keeps, in characters.
+/// Longest value that an event keeps, in characters (`detect::facts`).
 const VALUE_CHARS_MAX: usize = 200;
+/// Longest name of a function (`detect::frames::is_symbol`).
+const NAME_CHARS_MAX: usize = 256;
 const TITLE_CHARS_MAX: usize = 120;
 const FRAMES_MAX: usize = 128 * 24;
 const DETAILS_MAX: usize = 32;
@@ -64,6 +66,20 @@ impl Watched {
         self.check();
     }
 
+    /// No line with a phrase of a rule is passed over by the search that is made for all of them at once. It may find a
+    /// phrase within the phrase.
+    pub fn search(&self, text: &[u8]) {
+        let found = self.detector.first_candidate(text);
+        for phrase in lastgasp::detect::catalogue().flat_map(|r| r.phrases) {
+            if let Some(at) = memchr::memmem::find(text, phrase.as_bytes()) {
+                assert!(
+                    found.is_some_and(|f| f < at + phrase.len()),
+                    "{phrase:?} at {at} was passed over; the first was {found:?}"
+                );
+            }
+        }
+    }
+
     fn check(&mut self) {
         for signal in self.out.drain(..) {
             bounded(signal.event());
@@ -86,17 +102,13 @@ fn bounded(e: &Event) {
     assert!(!e.title.chars().any(char::is_control), "{:?}", e.title);
     assert!(e.frames.len() <= FRAMES_MAX, "{} frames", e.frames.len());
     assert!(e.details.len() <= DETAILS_MAX, "{:?}", e.details);
-    let short = |what: &str, s: &str| assert!(s.chars().count() <= VALUE_CHARS_MAX, "{what} is {s:?}");
-    e.details.iter().for_each(|(k, v)| short(k, v));
-    e.frames.iter().for_each(|f| short("a frame", f));
-    for (what, value) in [
-        ("comm", &e.comm),
-        ("tainted", &e.tainted),
-        ("kernel", &e.kernel),
-        ("timestamp", &e.timestamp),
-        ("function", &e.function),
-    ] {
-        value.iter().for_each(|v| short(what, v));
+    let within = |what: &str, s: &str, max: usize| assert!(s.chars().count() <= max, "{what} is {s:?}");
+    e.details.iter().for_each(|(k, v)| within(k, v, VALUE_CHARS_MAX));
+    e.frames.iter().chain(&e.function).for_each(|f| within("a function", f, NAME_CHARS_MAX));
+    for (what, value) in
+        [("comm", &e.comm), ("tainted", &e.tainted), ("kernel", &e.kernel), ("timestamp", &e.timestamp)]
+    {
+        value.iter().for_each(|v| within(what, v, VALUE_CHARS_MAX));
     }
 }
 
