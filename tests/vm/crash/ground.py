@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The proving ground: boots real kernels, really crashes them, and checks what lastgasp made of it.
 
-    ground.py [--kernel 6.1,6.1-rt,6.12] [--jobs N] [--keep DIR] [--table FILE] [--record DIR] SCENARIO...
+    ground.py [--kernel 6.1,6.1-rt,6.12] [--jobs N] [--keep DIR] [--results FILE] [--table FILE]
+              [--record DIR] SCENARIO...
 
 SCENARIO is a name of scenarios.toml, `all`, `part` (what the continuous test runs), `faults` or `quiet`. Needs a
 statically linked lastgasp in $LASTGASP; tests/vm/run builds one. Ends with 0 when every scenario passed.
@@ -13,6 +14,7 @@ with its whole trace and the states of the tasks; a fatal one in the host's with
 
 import argparse
 import concurrent.futures
+import json
 import os
 import shutil
 import subprocess
@@ -92,6 +94,15 @@ class Run:
                 shutil.copytree(self.dir, kept, ignore=lambda _, names: [n for n in names if n.endswith((".sock", ".img"))])
             shutil.rmtree(self.dir)
         return self
+
+    def result(self):
+        return {
+            "kernel": self.kernel,
+            "release": (Path(self.image) / "release").read_text().strip(),
+            "scenario": self.scenario["name"],
+            "problems": self.verdict.problems,
+            "row": self.verdict.row,
+        }
 
     def boot(self, attempt):
         """`False`: the guest did not come up, so that another try is worth it."""
@@ -223,6 +234,7 @@ def main():
     parser.add_argument("--kernel", default="6.1", help="6.1, 6.1-rt, 6.12, or several with commas")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="guests at once")
     parser.add_argument("--keep", help="directory for everything that a run leaves")
+    parser.add_argument("--results", help="file that gathers results over several runs, for the table")
     parser.add_argument("--table", help="Markdown file whose table is replaced")
     parser.add_argument("--record", help="directory for cut logs of the faults, as fixtures")
     parser.add_argument("names", nargs="+", metavar="SCENARIO")
@@ -245,15 +257,25 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for run in pool.map(lambda r: finished(r, lock), runs):
             done.append(run)
+    results = [r.result() for r in done]
+    if args.results:
+        results = gathered(Path(args.results), results)
     if args.table:
-        releases = {k: (Path(images[k]) / "release").read_text().strip() for k in kernels}
-        table.write(Path(args.table), table.markdown(done, releases))
+        table.write(Path(args.table), table.markdown(results, scenarios()))
     failed = [r for r in done if not r.verdict.passed]
-    print(table.latencies(done))
+    print(table.latencies([r.result() for r in done]))
     print(f"proving ground: {len(done) - len(failed)} passed, {len(failed)} failed, {time.monotonic() - started:.0f} s")
     for run in failed:
         print(f"  {run.kernel} {run.scenario['name']}: {'; '.join(run.verdict.problems)}")
     sys.exit(1 if failed else 0)
+
+
+def gathered(file, results):
+    """These results and those of earlier runs in the file; of each scenario on each kernel the last one counts."""
+    known = json.loads(file.read_text()) if file.exists() else []
+    last = {(r["kernel"], r["scenario"]): r for r in known + results}
+    file.write_text(json.dumps(list(last.values()), indent=1) + "\n")
+    return list(last.values())
 
 
 def finished(run, lock):

@@ -19,40 +19,42 @@ def line(run):
     return text if verdict.passed else text + "\n     " + "\n     ".join(verdict.problems)
 
 
-def latencies(runs):
+def latencies(results):
     parts = []
     for name, key in (("guest", "guest_ms"), ("host", "host_ms")):
-        values = sorted(r.verdict.row[key] for r in runs if r.verdict.row.get(key) is not None)
+        values = sorted(r["row"][key] for r in results if r["row"].get(key) is not None)
         if values:
             parts.append(f"{name} median {statistics.median(values):.0f} ms, worst {values[-1]:.0f} ms of {len(values)}")
     return "first line to T0 on the disk: " + ("; ".join(parts) or "not measured")
 
 
-def markdown(runs, releases):
+def cell(result):
+    row = result["row"]
+    if result["problems"]:
+        return f"**failed** ({'; '.join(result['problems'])[:120]})".replace("|", "/")
+    times = f", {ms(row.get('guest_ms')) or '-'} / {ms(row.get('host_ms')) or '-'}" if "host_ms" in row else ""
+    return f"{row.get('guest', '?')}, {row.get('host', '?')}{times}"
+
+
+def markdown(results, scenarios):
     """One row a scenario; per kernel the two archives, kind, function and the two latencies."""
-    kernels = list(releases)
-    names = list(dict.fromkeys(r.scenario["name"] for r in runs))
-    by_place = {(r.scenario["name"], r.kernel): r for r in runs}
+    kernels = list(dict.fromkeys(r["kernel"] for r in results))
+    by_place = {(r["scenario"], r["kernel"]): r for r in results}
     out = ["| scenario | what happens | kind | function | " + " | ".join(f"{k}: guest, host, T0 ms" for k in kernels) + " |"]
     out.append("|---" * (4 + len(kernels)) + "|")
-    for name in names:
-        some = next(r for r in runs if r.scenario["name"] == name)
-        row = some.verdict.row
-        cells = []
-        for kernel in kernels:
-            run = by_place.get((name, kernel))
-            if run is None:
-                cells.append("not run: " + some.scenario.get("why_not", "not on this kernel"))
-                continue
-            r = run.verdict.row
-            times = f"{ms(r.get('guest_ms')) or '-'} / {ms(r.get('host_ms')) or '-'}" if "host_ms" in r else ""
-            cell = f"{r.get('guest', '?')}, {r.get('host', '?')}" + (f", {times}" if times else "")
-            cells.append(cell if run.verdict.passed else f"**failed** ({'; '.join(run.verdict.problems)[:120]})")
-        function = f"`{row['function']}`" if row.get("function") else ""
-        out.append(f"| {name} | {some.scenario['what']} | {row.get('kind', '?')} | {function} | " + " | ".join(cells) + " |")
-    passed = sum(r.verdict.passed for r in runs)
-    out += ["", f"{passed} of {len(runs)} passed. {latencies(runs).capitalize()}."]
-    out += ["Kernels: " + ", ".join(f"{k} is {v}" for k, v in releases.items()) + ".", ""]
+    for name, scenario in scenarios.items():
+        mine = [by_place[name, k] for k in kernels if (name, k) in by_place]
+        if not mine:
+            continue
+        kinds = dict.fromkeys(r["row"].get("kind", "?") for r in mine)
+        functions = dict.fromkeys(f"`{r['row']['function']}`" for r in mine if r["row"].get("function"))
+        cells = [cell(by_place[name, k]) if (name, k) in by_place else "not run" for k in kernels]
+        out.append(f"| {name} | {scenario['what']} | {', '.join(kinds)} | {', '.join(functions)} | " + " | ".join(cells) + " |")
+    passed = sum(not r["problems"] for r in results)
+    told = latencies(results)
+    out += ["", f"{passed} of {len(results)} passed. {told[0].upper()}{told[1:]}."]
+    releases = dict.fromkeys((r["kernel"], r["release"]) for r in results)
+    out += ["Kernels: " + ", ".join(f"{k} is {v}" for k, v in releases) + ".", ""]
     return "\n".join(out)
 
 
