@@ -146,15 +146,22 @@ static noinline void fault_stack_protector(void)
 	OPTIMIZER_HIDE_VAR(p);
 }
 
-/* Memory. */
+/* Memory, of a cache of our own: what is damaged in it is nobody else's. */
+
+static struct kmem_cache *objects;
+
+/* Caches with a constructor are not merged with others. */
+static void construct(void *object)
+{
+}
 
 static noinline void fault_double_free(void)
 {
-	void *p = kmalloc(96, GFP_KERNEL);
+	void *p = kmem_cache_alloc(objects, GFP_KERNEL);
 
-	kfree(p);
+	kmem_cache_free(objects, p);
 	OPTIMIZER_HIDE_VAR(p);
-	kfree(p);
+	kmem_cache_free(objects, p);
 	/* A call at the very end would be a jump, and this function not on the stack. */
 	barrier();
 }
@@ -162,17 +169,17 @@ static noinline void fault_double_free(void)
 /* Seen with slub_debug=P only. */
 static noinline void fault_use_after_free(void)
 {
-	char *p = kmalloc(96, GFP_KERNEL);
+	char *p = kmem_cache_alloc(objects, GFP_KERNEL);
 	void *same[8];
 	int n;
 
-	kfree(p);
+	kmem_cache_free(objects, p);
 	OPTIMIZER_HIDE_VAR(p);
 	p[40] = 1;
 	for (n = 0; n < ARRAY_SIZE(same); n++)
-		same[n] = kmalloc(96, GFP_KERNEL);
+		same[n] = kmem_cache_alloc(objects, GFP_KERNEL);
 	for (n = 0; n < ARRAY_SIZE(same); n++)
-		kfree(same[n]);
+		kmem_cache_free(objects, same[n]);
 }
 
 static noinline void fault_list_add(void)
@@ -265,8 +272,9 @@ static noinline void fault_page_allocation(void)
 static noinline void fault_schedule_atomic(void)
 {
 	preempt_disable();
+	/* The scheduler complains and puts the count right itself: no preempt_enable() behind it. */
 	schedule_timeout_uninterruptible(1);
-	preempt_enable();
+	barrier();
 }
 
 static noinline void fault_hung_task(void)
@@ -492,12 +500,14 @@ static const struct proc_ops fault_ops = {
 
 static int __init fault_init(void)
 {
-	return proc_create("lastgasp_fault", 0200, NULL, &fault_ops) ? 0 : -ENOMEM;
+	objects = kmem_cache_create("fault_objects", 96, 0, 0, construct);
+	return objects && proc_create("lastgasp_fault", 0200, NULL, &fault_ops) ? 0 : -ENOMEM;
 }
 
 static void __exit fault_exit(void)
 {
 	remove_proc_entry("lastgasp_fault", NULL);
+	kmem_cache_destroy(objects);
 	if (stuck) {
 		unregister_netdev(stuck);
 		free_netdev(stuck);
