@@ -6,7 +6,7 @@ use crate::detect::prefix::{self, Line};
 use crate::detect::rules::{Recipe, Role, Shape};
 use crate::detect::{facts, recipe, signature, title};
 use crate::model::event::{EVENT_LINE_BYTES_MAX, EVENT_LINES_MAX};
-use crate::model::{Event, Kind, Mono, Record, Signal, Signature};
+use crate::model::{Event, Kind, Mono, Record, Signal};
 use std::time::Duration;
 
 /// A report is complete this long after its last own line.
@@ -47,33 +47,17 @@ impl Report {
         let stamp =
             line.stamp.map(|s| String::from_utf8_lossy(s).into_owned()).or_else(|| record.stamp.map(|s| s.to_string()));
         let event = Event {
-            number,
-            kind: active.kind,
             severity: active.severity,
             alarm: active.alarm,
             rule: active.id.to_string(),
-            title: String::new(),
-            function: None,
-            signature: Signature(String::new()),
-            comm: None,
-            pid: None,
-            cpu: None,
-            tainted: None,
-            kernel: None,
             timestamp: stamp,
-            host: record.host.clone(),
-            origin: record.origin.clone(),
             seen_at: record.read_at,
             seq: record.seq,
             line: record.line,
             last_line: record.line,
             corrupted: record.truncated,
-            panicked: false,
             old: record.old,
-            frames: Vec::new(),
-            modules: Vec::new(),
-            details: std::collections::BTreeMap::new(),
-            text: Vec::new(),
+            ..Event::blank(number, active.kind, record.host.clone(), record.origin.clone())
         };
         Report {
             event,

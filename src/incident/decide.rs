@@ -277,37 +277,14 @@ impl Incidents {
 mod tests {
     use super::*;
     use crate::model::{Kind, Origin, Signature};
-    use std::collections::BTreeMap;
 
     fn event(number: u64, kind: Kind, signature: &str) -> Event {
         Event {
-            number,
-            kind,
-            severity: Severity::Error,
-            alarm: true,
             rule: kind.name().to_owned(),
             title: format!("{kind} in f"),
             function: Some("f".into()),
             signature: Signature(signature.into()),
-            comm: None,
-            pid: None,
-            cpu: None,
-            tainted: None,
-            kernel: None,
-            timestamp: None,
-            host: "h".into(),
-            origin: Origin::Kmsg,
-            seen_at: None,
-            seq: None,
-            line: None,
-            last_line: None,
-            corrupted: false,
-            panicked: false,
-            old: false,
-            frames: Vec::new(),
-            modules: Vec::new(),
-            details: BTreeMap::new(),
-            text: Vec::new(),
+            ..Event::blank(number, kind, "h".into(), Origin::Kmsg)
         }
     }
 

@@ -61,6 +61,41 @@ pub struct Event {
     pub text: Vec<String>,
 }
 
+impl Event {
+    /// An event that is known by its kind and place alone: an alarm of severity error, everything else missing.
+    pub fn blank(number: u64, kind: Kind, host: Arc<str>, origin: Origin) -> Event {
+        Event {
+            number,
+            kind,
+            severity: Severity::Error,
+            alarm: true,
+            rule: String::new(),
+            title: String::new(),
+            function: None,
+            signature: Signature(String::new()),
+            comm: None,
+            pid: None,
+            cpu: None,
+            tainted: None,
+            kernel: None,
+            timestamp: None,
+            host,
+            origin,
+            seen_at: None,
+            seq: None,
+            line: None,
+            last_line: None,
+            corrupted: false,
+            panicked: false,
+            old: false,
+            frames: Vec::new(),
+            modules: Vec::new(),
+            details: BTreeMap::new(),
+            text: Vec::new(),
+        }
+    }
+}
+
 /// The detector speaks twice: at once on the header line, so that the capture starts while the
 /// kernel may still be dying, and again when the report is complete (about a second later at most).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

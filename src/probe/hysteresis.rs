@@ -268,33 +268,14 @@ impl Hysteresis {
             add("last_ok", ok.to_string());
         }
         Event {
-            number,
-            kind: Kind::ServiceDown,
-            severity: Severity::Error,
-            alarm: true,
             rule: format!("probe:{}", self.probe.name),
             title: format!("service {} down: {cause}", self.probe.name),
-            function: None,
             signature: signature(&self.probe.name, cause),
-            comm: None,
-            pid: None,
-            cpu: None,
-            tainted: None,
-            kernel: None,
             timestamp: Some(since.to_string()),
-            host: self.host.clone(),
-            origin: Origin::Probe,
             seen_at: Some(at),
-            seq: None,
-            line: None,
-            last_line: None,
-            corrupted: false,
-            panicked: false,
-            old: false,
-            frames: Vec::new(),
-            modules: Vec::new(),
             details,
             text: self.lines.iter().cloned().collect(),
+            ..Event::blank(number, Kind::ServiceDown, self.host.clone(), Origin::Probe)
         }
     }
 

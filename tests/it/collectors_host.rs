@@ -388,33 +388,12 @@ fn logs_are_tailed_once_each_whoever_named_them() {
     config.consoles = vec![lastgasp::config::ConsoleConfig { path: "/srv/console/*.log".into(), host: None }];
     let mut about = incident();
     let trigger = lastgasp::model::Event {
-        number: 1,
-        kind: Kind::ServiceDown,
         severity: lastgasp::model::Severity::Fatal,
-        alarm: true,
         rule: "web".into(),
         title: "web is down".into(),
-        function: None,
         signature: lastgasp::model::Signature("0".into()),
-        comm: None,
-        pid: None,
-        cpu: None,
-        tainted: None,
-        kernel: None,
-        timestamp: None,
-        host: "here".into(),
-        origin: lastgasp::model::Origin::Kmsg,
-        seen_at: None,
-        seq: None,
-        line: None,
-        last_line: None,
-        corrupted: false,
-        panicked: false,
-        old: false,
-        frames: Vec::new(),
-        modules: Vec::new(),
         details: [("unit".to_owned(), "nginx.service".to_owned())].into(),
-        text: Vec::new(),
+        ..lastgasp::model::Event::blank(1, Kind::ServiceDown, "here".into(), lastgasp::model::Origin::Kmsg)
     };
     about.trigger = Trigger::Event(Box::new(trigger));
     let got = run_about(spec("logs"), Root::at(dir.path()), config, about, Arc::default());

@@ -9,6 +9,7 @@ use regex::Regex;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Beside each log: what happened, as the scenario knows it, not as the detector said.
 #[derive(Deserialize)]
@@ -58,8 +59,11 @@ fn closed(signals: Vec<Signal>) -> Vec<Event> {
     events
 }
 
-fn detector() -> Detector {
-    Detector::new(&RulesConfig::default()).expect("the built-in rules are sound")
+/// One for all: building its search takes longer than reading a log, and `finish` leaves nothing behind.
+fn detector() -> MutexGuard<'static, Detector> {
+    static ONE: OnceLock<Mutex<Detector>> = OnceLock::new();
+    let new = || Mutex::new(Detector::new(&RulesConfig::default()).expect("the built-in rules are sound"));
+    ONE.get_or_init(new).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The console log as a file.

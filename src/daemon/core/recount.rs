@@ -75,34 +75,14 @@ fn silent(counter: Counter, rise: u64, number: u64, host: Arc<str>) -> Event {
     let title = format!("{what}, its text overwritten before it was read");
     let details = [("counter".into(), counter.path().into()), ("rise".into(), rise.to_string())];
     Event {
-        number,
-        kind: counter.kind(),
         severity,
-        alarm: true,
-        rule: "counter".into(),
-        // The same each time: nothing tells two of them apart.
+        rule: "counter".into(), // The same each time: nothing tells two of them apart.
         signature: Signature(format!("counter-{}", counter.kind())),
         title,
-        function: None,
-        comm: None,
-        pid: None,
-        cpu: None,
-        tainted: None,
-        kernel: None,
-        timestamp: None,
-        host,
-        origin: Origin::Kmsg,
         seen_at: Some(clock::wall()),
-        seq: None,
-        line: None,
-        last_line: None,
         corrupted: true,
-        panicked: false,
-        modules: Vec::new(),
-        old: false,
-        frames: Vec::new(),
         details: details.into(),
-        text: Vec::new(),
+        ..Event::blank(number, counter.kind(), host, Origin::Kmsg)
     }
 }
 

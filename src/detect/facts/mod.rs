@@ -187,39 +187,11 @@ fn between<'a>(text: &'a str, key: &str, end: &str) -> Option<&'a str> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::model::{Origin, Severity, Signature};
+    use crate::model::Origin;
 
     /// An event of a kind that has read these bodies.
     pub(super) fn event_of(kind: Kind, text: &str) -> Event {
-        let mut event = Event {
-            number: 1,
-            kind,
-            severity: Severity::Error,
-            alarm: true,
-            rule: String::new(),
-            title: String::new(),
-            function: None,
-            signature: Signature(String::new()),
-            comm: None,
-            pid: None,
-            cpu: None,
-            tainted: None,
-            kernel: None,
-            timestamp: None,
-            host: "h".into(),
-            origin: Origin::Kmsg,
-            seen_at: None,
-            seq: None,
-            line: None,
-            last_line: None,
-            corrupted: false,
-            panicked: false,
-            old: false,
-            frames: Vec::new(),
-            modules: Vec::new(),
-            details: std::collections::BTreeMap::new(),
-            text: Vec::new(),
-        };
+        let mut event = Event::blank(1, kind, "h".into(), Origin::Kmsg);
         for body in text.lines() {
             read(&mut event, body);
         }

@@ -163,6 +163,7 @@ pub(super) const RULES: &[Rule] = &[
         "A BUG() check of the kernel failed.",
     )
     .within(16)
+    .check(bug_place)
     .recipe(Recipe::Pc),
     rule(
         "invalid_opcode",
@@ -302,4 +303,16 @@ fn oops_line(body: &[u8], at: usize) -> bool {
     let rest = &body[at..body.len().min(at + 160)];
     // Every architecture counts its oopses on this line; `die_counter` in each traps.c.
     memchr::memmem::find(rest, b"[#").is_some() || rest.starts_with(b"Kernel access of bad area")
+}
+
+/// `kernel BUG at FILE:LINE!`, `Kernel BUG at FUNCTION+0x… [verbose debug info unavailable]`: behind ` at ` stands a place, or
+/// nothing more when the line was cut. A program that is called like this says something else.
+fn bug_place(body: &[u8], at: usize) -> bool {
+    let rest = &body[at..];
+    let Some(place) = rest.get(..14).filter(|r| r.ends_with(b" at ")).map(|_| rest[14..].trim_ascii()) else {
+        return true;
+    };
+    let word = place.split(|c| *c == b' ').next().unwrap_or(place);
+    let has = |w: &[u8]| memchr::memmem::find(word, w).is_some();
+    word.is_empty() || has(b"/") || has(b".c") || has(b".h") || has(b".rs") || has(b"+0x") || word.starts_with(b"0x")
 }

@@ -115,6 +115,21 @@ fn what_the_kernel_says_in_passing_raises_no_alarm() {
 }
 
 #[test]
+fn a_program_with_the_name_of_a_bug_raises_no_alarm() {
+    for line in ["kernel BUG at : applet not found", "kernel BUG at : cannot open", "[    1.000000] kernel BUG at home"]
+    {
+        assert!(alarms(line).is_empty(), "{line}");
+    }
+    for line in [
+        "[    1.000000] kernel BUG at mm/slub.c:435!",
+        "kernel BUG at ",
+        "Kernel BUG at f+0x1/0x2 [verbose debug info unavailable]",
+    ] {
+        assert!(!alarms(line).is_empty(), "{line}");
+    }
+}
+
+#[test]
 fn what_firmware_says_raises_no_alarm() {
     for text in CONSOLE {
         assert!(alarms(text).is_empty(), "{text}: {:#?}", alarms(text));

@@ -149,8 +149,11 @@ class Run:
         else:
             judge.quiet(self.verdict, "guest", self.inside, SENTINEL)
         self.watcher.within(30, lambda: self.watcher.store.of("captured") and self.watcher.settled())
-        judge.quiet(self.verdict, "host", self.watcher.store, SENTINEL)
-        self.verdict.row.update(kind="quiet", guest="-" if self.scenario.get("ends") else "quiet", host="quiet")
+        # A console does not say who wrote a line.
+        if not self.scenario.get("host_cannot_know"):
+            judge.quiet(self.verdict, "host", self.watcher.store, SENTINEL)
+        host = "cannot know" if self.scenario.get("host_cannot_know") else "quiet"
+        self.verdict.row.update(kind="quiet", guest="-" if self.scenario.get("ends") else "quiet", host=host)
 
     def judge_noted(self):
         """Events that are worth a line and no snapshot: seen at both ends, alarmed at none but by the sentinel."""
