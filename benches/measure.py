@@ -10,6 +10,7 @@ cpu       user and system time of everything it started, also of what outlived i
           orphans (PR_SET_CHILD_SUBREAPER) and waits for all of them
 rss       the largest single process
 output    bytes of the files in $OUT
+GB/s      where the environment says MEASURE_BYTES, that many bytes by the CPU time
 """
 
 import ctypes
@@ -55,6 +56,8 @@ def run(command, directory):
         sys.exit(f"exit code {code}: {command}")
     size = sum(os.path.getsize(os.path.join(base, f)) for base, _, files in os.walk(out) for f in files if f != "reserve")
     result = {"wall ms": wall * 1000, "cpu ms": cpu * 1000, "rss MiB": rss / 1024, "output KiB": size / 1024}
+    if os.environ.get("MEASURE_BYTES"):
+        result["GB/s of cpu"] = int(os.environ["MEASURE_BYTES"]) / cpu / 1e9
     try:
         said = json.loads(open(printed, "rb").read() or "{}")
         result |= {k: v for k, v in said.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
@@ -83,8 +86,9 @@ def main():
             middle = statistics.median(values)
             base = [r[key] for r in results[first] if key in r]
             ratio = f"{middle / statistics.median(base):8.2f} x" if base and statistics.median(base) else ""
-            spread = f"({min(values):.1f} - {max(values):.1f})"
-            print(f"{key:14} {name:22} {middle:12.1f} {spread:24} {ratio}")
+            digits = 2 if "GB/s" in key else 1
+            spread = f"({min(values):.{digits}f} - {max(values):.{digits}f})"
+            print(f"{key:14} {name:22} {middle:12.{digits}f} {spread:24} {ratio}")
 
 
 main()

@@ -3,7 +3,8 @@
 #
 # A console log of so many MiB (1024) is made by console_log.py and read once, so that it is in memory. Then, interleaved:
 # `lastgasp scan`, ripgrep on one thread and grep with the very same phrases as a file of patterns, ripgrep told
-# that they are plain text, and wc, which only counts lines. They print how many lines match; lastgasp prints its events.
+# that they are plain text, and wc, which only counts lines. `found` is lines with a phrase; of lastgasp, events: it knows
+# what belongs together, where a phrase may stand, and control sequences inside of phrases.
 #
 # LASTGASP  the binary (default: target/release/lastgasp)
 # BENCH_DIR where the log is made (default: a temporary directory)
@@ -25,15 +26,20 @@ import json, re, sys
 work = sys.argv[1]
 phrases = sorted({p for line in open(f"{work}/rules.jsonl") for p in json.loads(line)["phrases"]})
 open(f"{work}/phrases", "w").write("\n".join(phrases) + "\n")
-open(f"{work}/patterns", "w").write("\n".join(re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", p) for p in phrases) + "\n")
-print(len(phrases), "phrases")
+# What a regular expression takes for more than itself, in both dialects.
+open(f"{work}/patterns", "w").write("\n".join(re.sub(r"([\\.+*?()|\[{^$])", r"\\\1", p) for p in phrases) + "\n")
+print(len(phrases), "phrases;", end=" ")
 PATTERNS
+export MEASURE_BYTES
+MEASURE_BYTES=$(stat -c %s "$log")
+echo "$MEASURE_BYTES bytes, $(wc -l <"$log") lines; $(rg --version | sed -n 1p), $(grep --version | sed -n 1p)"
+echo "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | sed -n 1p), $(nproc) CPUs, load average $(cut -d' ' -f1-3 /proc/loadavg)"
 cat "$log" >/dev/null
-echo "$(stat -c %s "$log") bytes, $(wc -l <"$log") lines; 1 GB/s is $(($(stat -c %s "$log") / 1000000)) ms"
 # Not to /dev/null: there grep stops at the first match.
-exec python3 "$here/measure.py" "$runs" \
-    "lastgasp scan" "$LASTGASP scan --format json $log >\$OUT/events" \
-    "rg -c -j1" "rg -c -j1 -f $work/patterns $log >\$OUT/count" \
-    "rg -c -j1 -F" "rg -c -j1 -F -f $work/phrases $log >\$OUT/count" \
-    "grep -cE" "grep -cE -f $work/patterns $log >\$OUT/count" \
-    "wc -l" "wc -l $log >\$OUT/count"
+found='echo "{\"found\": $(cat "$OUT/count")}"'
+python3 "$here/measure.py" "$runs" \
+    "lastgasp scan" "'$LASTGASP' scan --format json '$log' >\"\$OUT/events\" && wc -l <\"\$OUT/events\" >\"\$OUT/count\" && $found" \
+    "rg -c -j1 -f" "rg -c -j1 -f '$work/patterns' '$log' >\"\$OUT/count\" && $found" \
+    "rg -c -j1 -F -f" "rg -c -j1 -F -f '$work/phrases' '$log' >\"\$OUT/count\" && $found" \
+    "grep -cE -f" "grep -cE -f '$work/patterns' '$log' >\"\$OUT/count\" && $found" \
+    "wc -l" "wc -l <'$log' >\"\$OUT/count\" && $found"

@@ -210,9 +210,8 @@ impl<'a> Scan<'a> {
         }
         let text = quiet.strip_suffix(b"\n").unwrap_or(quiet);
         let lines = memchr::memchr_iter(b'\n', text).count() as u64 + 1;
-        let last = memchr::memrchr(b'\n', text).map_or(0, |n| n + 1);
         self.lines += lines;
-        self.detector.skip(&self.record, lines, &text[last..], Mono(0), &mut self.signals);
+        self.detector.skip(&self.record, lines, text, Mono(0), &mut self.signals);
     }
 
     fn finish(&mut self, out: &mut impl Write) -> Result<()> {
@@ -457,6 +456,18 @@ mod tests {
         }
         let rows = scan(b"\x1b[0m[1.000000] kernel \x1b[33mBUG at\x1b[0m fs/inode.c:12!\n");
         assert_eq!((rows.len(), &rows[0]["kind"]), (1, &"bug".into()));
+    }
+
+    #[test]
+    fn a_reset_is_seen_behind_lines_without_stamps() {
+        let mut text = String::from("[    0.000000] Linux version 6.1.0\n[  900.000000] usb 1-1: nothing to see\n");
+        text.push_str(&"[\x1b[0;32m  OK  \x1b[0m] Started a service.\n".repeat(20));
+        text.push_str("db7 login: \n[    0.000000] Linux version 6.1.0\n");
+        for text in [text.clone(), text.replace(['\x1b'], "")] {
+            let rows = scan(text.as_bytes());
+            assert_eq!(rows.len(), 1);
+            assert_eq!((&rows[0]["line"], &rows[0]["kind"]), (&24.into(), &"reboot".into()));
+        }
     }
 
     /// Hands out a few bytes at a time.

@@ -24,6 +24,8 @@ const GAP_US_MAX: u64 = 10_000_000;
 const DETAIL_LINES_MAX: u32 = 12;
 /// A header and the remark behind it, when the header is printed again.
 const REPLAY_LINES_MAX: u32 = 2;
+/// Lines that were passed over, from the last one back, that are searched for a stamp.
+const STAMP_LINES_MAX: usize = 64;
 /// A follow-up header belongs to its cause if it comes within this many lines and before any stack.
 const THEN_LINES_MAX: u32 = 12;
 
@@ -72,11 +74,13 @@ impl Stream {
         self.open.is_empty() && self.cut.is_none()
     }
 
-    /// Counts lines that were passed over, the last of which is given.
-    pub fn pass(&mut self, lines: u64, last: &[u8]) {
+    /// Counts lines that were passed over. Within them time goes on, so the last stamp is the highest; lines may stand behind
+    /// it that have none, such as those of a service manager or a login prompt.
+    pub fn pass(&mut self, lines: u64, text: &[u8]) {
         self.lines += lines;
         if self.origin.is_console() {
-            self.note_uptime(prefix::parse(&last[..last.len().min(64)]).printk_us);
+            let mut last = text.rsplit(|c| *c == b'\n').take(STAMP_LINES_MAX);
+            self.note_uptime(last.find_map(|line| prefix::parse(&line[..line.len().min(64)]).printk_us));
         }
     }
 

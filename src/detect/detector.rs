@@ -122,10 +122,10 @@ impl Detector {
         self.filter.find(text)
     }
 
-    /// Counts lines that the caller passed over; `last` is the last of them.
-    pub fn skip(&mut self, record: &Record, lines: u64, last: &[u8], now: Mono, out: &mut Vec<Signal>) {
+    /// Counts lines that the caller passed over.
+    pub fn skip(&mut self, record: &Record, lines: u64, text: &[u8], now: Mono, out: &mut Vec<Signal>) {
         let n = self.stream(record, now, out);
-        self.streams[n].pass(lines, last);
+        self.streams[n].pass(lines, text);
     }
 
     /// The stream of a record, moved to the front.

@@ -10,9 +10,10 @@ pub(crate) fn is_cpu_line(body: &[u8]) -> bool {
 /// The machine goes down because somebody asked.
 pub(crate) fn is_shutdown(body: &[u8]) -> bool {
     let head = &body[..body.len().min(48)];
-    SHUTDOWN
-        .iter()
-        .any(|w| head.starts_with(w.as_bytes()) || memchr::memmem::find(head, w.as_bytes()).is_some_and(|at| at < 16))
+    (0..head.len().min(16)).any(|at| {
+        // The first byte by itself: this is asked of every line that is looked at.
+        SHUTDOWN.iter().any(|w| w.as_bytes().first() == head.get(at) && head[at..].starts_with(w.as_bytes()))
+    })
 }
 
 /// How the lines of a report begin, by who prints them. Generous on purpose: a line too many is text that is kept

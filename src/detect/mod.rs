@@ -17,6 +17,7 @@ mod frames;
 mod lines;
 mod prefilter;
 mod prefix;
+mod rarity;
 mod recipe;
 mod report;
 mod rules;
@@ -40,6 +41,6 @@ pub enum Error {
     EmptyPhrase { rule: String },
     #[error("the pattern of the added rule {rule:?} is no regular expression")]
     Pattern { rule: String, source: Box<regex::Error> },
-    #[error("cannot build the search for the rules' phrases")]
-    Literals { source: Box<aho_corasick::BuildError> },
+    #[error("more phrases than can be looked for at once, some 15,000; add fewer rules")]
+    Phrases,
 }

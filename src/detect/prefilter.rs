@@ -9,7 +9,6 @@ use crate::detect::prefix::Line;
 use crate::detect::rules::{self, Place, Recipe, Role, Rule, Shape, Title};
 use crate::detect::sieve::Sieve;
 use crate::model::{Kind, Severity};
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::Regex;
 use std::borrow::Cow;
 
@@ -45,10 +44,8 @@ static ADDED: Rule = {
 const NO_RULE: u16 = u16::MAX;
 
 pub(crate) struct Prefilter {
-    /// Whether and where there is a literal: 80 KiB. `None`: the config adds a phrase that is too short for it.
-    sieve: Option<Sieve>,
-    /// Which ones they are, in lines that have one: 160 KiB.
-    literals: AhoCorasick,
+    /// The triggers: 80 KiB.
+    literals: Sieve,
     /// The rule of each literal.
     owner: Vec<u16>,
     pub rules: Vec<Active>,
@@ -124,12 +121,8 @@ impl Prefilter {
             literals.push(phrase.as_bytes());
             owner.push(NO_RULE);
         }
-        let words: Vec<Box<[u8]>> = literals.into_iter().map(Box::from).collect();
-        let literals = AhoCorasick::builder()
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(&words)
-            .map_err(|e| Error::Literals { source: Box::new(e) })?;
-        Ok(Prefilter { sieve: Sieve::new(&words), literals, owner, rules: active })
+        let literals = Sieve::new(literals.into_iter().map(Box::from).collect()).ok_or(Error::Phrases)?;
+        Ok(Prefilter { literals, owner, rules: active })
     }
 
     /// Whether any literal stands in the scanned part of the text.
@@ -139,27 +132,26 @@ impl Prefilter {
 
     /// Where a literal begins that no earlier line has one before; for callers that skip quiet lines wholesale.
     pub fn find(&self, text: &[u8]) -> Option<usize> {
-        match &self.sieve {
-            Some(sieve) => sieve.find(text),
-            None => self.literals.find(text).map(|m| m.start()),
-        }
+        self.literals.find(text)
     }
 
     /// The first rule, in the order of the table, that accepts the line.
     pub fn header(&self, line: &Line<'_>, console: bool) -> Option<Hit> {
         let body = &line.body[..line.body.len().min(SCAN_BYTES_MAX)];
-        let mut best: Option<Hit> = None;
-        for found in self.literals.find_overlapping_iter(body) {
-            let owner = self.owner[found.pattern().as_usize()];
+        // The first rule, and of its triggers the one that ends first, or begins first where two end together.
+        let mut best: Option<((usize, usize, usize), Hit)> = None;
+        for (literal, at) in self.literals.each(body) {
+            let owner = self.owner[literal];
             let rule = usize::from(owner);
-            if owner == NO_RULE || best.is_some_and(|b| b.rule <= rule) {
+            let order = (rule, at + self.literals.literal_len(literal), at);
+            if owner == NO_RULE || best.is_some_and(|b| b.0 <= order) {
                 continue;
             }
-            if self.accepts(rule, body, found.start(), line, console) {
-                best = Some(Hit { rule, at: found.start() });
+            if self.accepts(rule, body, at, line, console) {
+                best = Some((order, Hit { rule, at }));
             }
         }
-        best
+        best.map(|b| b.1)
     }
 
     fn accepts(&self, n: usize, body: &[u8], at: usize, line: &Line<'_>, console: bool) -> bool {
@@ -200,8 +192,7 @@ mod tests {
     #[test]
     fn the_daemon_carries_little() {
         let filter = Prefilter::new(&RulesConfig::default()).expect("the built-in rules are sound");
-        let sieve = filter.sieve.as_ref().expect("no built-in phrase is too short");
-        assert!(filter.literals.memory_usage() + sieve.memory_usage() < 320 << 10);
+        assert!(filter.literals.memory_usage() < 128 << 10);
         assert_eq!(filter.find(b"all is well\nkernel BUG at x"), Some(12));
         assert!(filter.is_candidate(b"kernel BUG at x") && !filter.is_candidate(b"all is well"));
     }

@@ -104,6 +104,19 @@ fn no_fixture_is_left_behind() {
 }
 
 #[test]
+fn a_boot_is_no_event() {
+    for name in ["debian-12-6.1", "debian-12-6.12"] {
+        let path = format!("{}/fixtures/boot/{name}.log", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read(&path).expect("the fixture is there");
+        let (mut d, host) = shared();
+        // Two boots in a row: the first one ends in an orderly power-off.
+        let lines = text.split(|c| *c == b'\n').chain(text.split(|c| *c == b'\n'));
+        let found = closed(&signals(&mut d, &host, lines));
+        assert!(found.is_empty(), "{name}: {found:#?}");
+    }
+}
+
+#[test]
 fn an_oops_is_read_whole() {
     let found = events(&fixture("page_fault.hit"));
     let e = &found[0];

@@ -235,7 +235,8 @@ pub(crate) const SHUTDOWN: &[&str] =
 
 /// Whether a program chose what follows this text.
 pub(crate) fn chosen_by_user(before: &[u8]) -> bool {
-    CHOSEN_BY_USERS.iter().any(|w| memchr::memmem::find(before, w.as_bytes()).is_some())
+    let fits = |w: &&&str| w.len() <= before.len();
+    CHOSEN_BY_USERS.iter().filter(fits).any(|w| memchr::memmem::find(before, w.as_bytes()).is_some())
 }
 
 /// All families, in the order in which they are asked.
