@@ -95,6 +95,9 @@ pub(super) const RULES: &[Rule] = &[
             ": Right redzone overwritten",
             ": Left redzone overwritten",
             ": Object already free",
+            ": Slab has ",
+            ": Bulk free expected ",
+            ": Attempt to free object",
             ": Objects remaining ",
             ": Object padding overwritten",
             ": Alignment padding overwritten",
@@ -115,6 +118,7 @@ pub(super) const RULES: &[Rule] = &[
     )
     .within(160)
     .check(slub_line)
+    .then(&["warn", "slub", "slub_info"])
     .recipe(Recipe::Trace),
     rule(
         "slub_info",

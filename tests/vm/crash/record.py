@@ -40,7 +40,7 @@ def keep(run, directory):
         "kernel": (Path(run.image) / "release").read_text().strip(),
         "scenario": scenario["what"],
         "kinds": [] if quiet else judge.kinds_of(scenario),
-        "function": scenario.get("function"),
+        "functions": judge.functions_of(scenario),
         "panicked": bool(scenario.get("fatal")),
         "details": scenario.get("details", {}),
     }
