@@ -110,7 +110,7 @@ fn an_interrupted_capture_is_salvaged_once_its_writer_is_gone() {
     assert!(store.salvage_partials().expect("salvage").is_empty(), "it is locked by its writer");
     let partial = half.path().to_owned();
     drop(half);
-    let results = store.salvage_partials().expect("salvage");
+    let results = keeping::salvaged(&store, 1);
     assert_eq!(results.len(), 1);
     let PartialFate::Salvaged { path, what } = &results[0].fate else { panic!("{results:?}") };
     assert!(!partial.exists());
@@ -131,7 +131,7 @@ fn a_finished_partial_is_published_as_it_is() {
     let done = write(&store, "done0000", T, true);
     let bytes = std::fs::read(done.path()).expect("read");
     drop(done);
-    let results = store.salvage_partials().expect("salvage");
+    let results = keeping::salvaged(&store, 1);
     let PartialFate::Published(path) = &results[0].fate else { panic!("{results:?}") };
     assert_eq!(std::fs::read(path).expect("read"), bytes);
 }
@@ -144,7 +144,7 @@ fn a_partial_with_nothing_whole_is_kept_under_a_name_that_says_so() {
         let file = std::fs::File::options().write(true).open(half.path()).expect("open");
         file.set_len(cut as u64).expect("cut");
     }
-    let results = store.salvage_partials().expect("salvage");
+    let results = keeping::salvaged(&store, 2);
     assert_eq!(results.len(), 2);
     for r in &results {
         let PartialFate::Unreadable { path, why } = &r.fate else { panic!("{r:?}") };
@@ -164,7 +164,7 @@ fn a_dead_partial_gives_its_name_to_the_next_attempt_and_is_salvaged_beside_it()
     drop(write(&store, "ab12cd34", T, false));
     let path = write(&store, "ab12cd34", T, true).publish().expect("publish");
     assert!(Reader::open(&path).expect("open").verify(CAP).ok);
-    let results = store.salvage_partials().expect("salvage");
+    let results = keeping::salvaged(&store, 2);
     assert!(results.iter().all(|r| matches!(r.fate, PartialFate::Salvaged { .. })), "{results:?}");
     let mut ids: Vec<String> = store.list().expect("list").into_iter().map(|s| s.id.0).collect();
     ids.sort();
@@ -181,12 +181,12 @@ fn a_salvage_that_was_itself_interrupted_is_taken_up_again() {
     // Before the rename: a work file lies about.
     std::fs::write(partial.with_extension("partial.salvage"), "half a salvage").expect("write");
     let copy = std::fs::read(&partial).expect("read");
-    let results = store.salvage_partials().expect("salvage");
+    let results = keeping::salvaged(&store, 1);
     let PartialFate::Salvaged { path, .. } = &results[0].fate else { panic!("{results:?}") };
     // After the rename, before the partial was removed.
     std::fs::write(&partial, copy).expect("write");
     let before = std::fs::read(path).expect("read");
-    let results = store.salvage_partials().expect("salvage");
+    let results = keeping::salvaged(&store, 1);
     assert!(matches!(&results[0].fate, PartialFate::Published(p) if p == path), "{results:?}");
     assert_eq!(std::fs::read(path).expect("read"), before);
     assert!(!partial.exists());
@@ -289,7 +289,7 @@ fn the_writer_of_a_partial_may_die_at_any_moment_of_a_capture() {
     drop(pending);
     assert!(store.salvage_partials().expect("salvage").is_empty(), "the writer's copy still holds the lock");
     drop(file);
-    assert_eq!(store.salvage_partials().expect("salvage").len(), 1);
+    assert_eq!(keeping::salvaged(&store, 1).len(), 1);
 }
 
 /// The process that `a_killed_capture_is_salvaged_by_the_next_start` kills: writes half a snapshot and waits.
@@ -321,7 +321,7 @@ fn a_killed_capture_is_salvaged_by_the_next_start() {
     assert!(store.salvage_partials().expect("salvage").is_empty(), "it is being written");
     child.kill().expect("SIGKILL");
     child.wait().expect("reaped");
-    let results = store.salvage_partials().expect("salvage");
+    let results = keeping::salvaged(&store, 1);
     let [PartialFate::Salvaged { path, what }] = &results.iter().map(|r| r.fate.clone()).collect::<Vec<_>>()[..] else {
         panic!("{results:?}")
     };
