@@ -1,9 +1,11 @@
 //! Records in the extended form: raw `/dev/kmsg` (Documentation/ABI/testing/dev-kmsg) and netconsole's
 //! (Documentation/networking/netconsole.rst) as a plain UDP receiver writes them down:
 //!
-//!     6,1234,567890123,-;body
-//!     6,1234,567890123,-,caller=T123;body
-//!     6.12.0,6,1234,567890123,-,ncfrag=0/1135;body
+//! ```text
+//! 6,1234,567890123,-;body
+//! 6,1234,567890123,-,caller=T123;body
+//! 6.12.0,6,1234,567890123,-,ncfrag=0/1135;body
+//! ```
 
 use crate::detect::prefix::{Line, number};
 
