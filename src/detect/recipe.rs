@@ -208,6 +208,12 @@ fn recursing(dump: &Dump) -> Option<String> {
 
 /// What the CPU ran below the interrupt: the frame above the first dispatcher.
 fn stalled(dump: &Dump) -> Option<String> {
+    // A report shows every CPU; one that was idle holds nobody up (kernel/sched/idle.c).
+    let idle = |s: &Stack| s.names().any(|n| matches!(n, "do_idle" | "cpu_startup_entry"));
+    if dump.stacks.iter().any(idle) && !dump.stacks.iter().all(idle) {
+        let stacks = dump.stacks.iter().filter(|s| !idle(s)).cloned().collect();
+        return stalled(&Dump { stacks, pcs: dump.pcs.clone() });
+    }
     let gp_kthread = |s: &Stack| s.names().any(|n| n == "rcu_gp_kthread" || n == "rcu_nocb_gp_kthread");
     // A lockup prints registers, then the stack of the CPU that noticed it about itself: nothing is below.
     if let (Some(first), Some(_)) = (dump.stacks.first(), dump.pcs.first())
@@ -337,6 +343,11 @@ mod tests {
             (
                 Recipe::Stall,
                 "rcu\n <IRQ>\n rcu_x+0x1/0x2\n apic_timer_interrupt+0x1/0x2\n </IRQ>\nRIP: 0010:random+0x1/0x2\n foo+0x1/0x2\n vfs_write+0x1/0x2",
+                "foo",
+            ),
+            (
+                Recipe::Stall,
+                "rcu\nNMI backtrace for cpu 0\nCall Trace:\n default_idle+0x1/0x2\n do_idle+0x1/0x2\n start_kernel+0x1/0x2\nCPU: 1 PID: 1\nCall Trace:\n <IRQ>\n rcu_x+0x1/0x2\n </IRQ>\n foo+0x1/0x2\n vfs_write+0x1/0x2",
                 "foo",
             ),
             (
