@@ -104,7 +104,7 @@ def fault_snapshot(verdict, scenario, end, snapshots, must_panic):
         return None
     event = trigger(found)
     functions = functions_of(scenario)
-    if functions:
+    if functions and not by_count(scenario, event):
         verdict.expect(event["function"] in functions, f"{end}: function is {event['function']}, not {functions}")
     for key, pattern in scenario.get("details", {}).items():
         value = str(event["details"].get(key, event.get(key)))
@@ -114,6 +114,11 @@ def fault_snapshot(verdict, scenario, end, snapshots, must_panic):
         verdict.expect(re.search(pattern, kept), f"{end}: {pattern!r} is in no text")
     verdict.expect(not must_panic or panics(snapshots), f"{end}: the panic is not noted")
     return found
+
+
+def by_count(scenario, event):
+    """Known by the kernel's own count, its text being overwritten before it was read: what a storm may lead to."""
+    return scenario.get("may_be_overrun", False) and event["rule"] == "counter"
 
 
 def functions_of(scenario):
