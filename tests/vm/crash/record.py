@@ -48,8 +48,8 @@ def keep(run, directory):
 
 
 def message(line):
-    """The text of a console line or of a record of /dev/kmsg."""
-    return line.split(";", 1)[1] if re.match(r"\d+,\d+,\d+,", line) else judge.body(line)
+    """The text of a console line or of a record of /dev/kmsg, whose own line ends are escaped."""
+    return line.split(";", 1)[1].split("\\x0a")[0] if re.match(r"\d+,\d+,\d+,", line) else judge.body(line)
 
 
 def around(lines, header):
