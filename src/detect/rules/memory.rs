@@ -95,6 +95,7 @@ pub(super) const RULES: &[Rule] = &[
             ": Right redzone overwritten",
             ": Left redzone overwritten",
             ": Object already free",
+            ": Object corrupt",
             ": Slab has ",
             ": Bulk free expected ",
             ": Attempt to free object",
