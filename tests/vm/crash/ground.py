@@ -171,7 +171,7 @@ class Run:
         fatal = scenario.get("fatal", False)
         self.watcher.within(40, lambda: self.watcher.store.of("captured") and self.watcher.settled())
         # What comes after the first snapshot was complete is in a further one, at the latest when the burst is over.
-        self.watcher.within(20, lambda: judge.all_told(scenario, self.watcher.store.snapshots()))
+        self.watcher.within(20, lambda: judge.all_told(scenario, self.watcher.store.snapshots(), self.log))
         seen = self.watcher.store.snapshots()
         host = judge.fault_snapshot(verdict, scenario, "host", seen, fatal)
         if host:

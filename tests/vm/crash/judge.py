@@ -132,9 +132,13 @@ def panics(snapshots):
     return [e for e in events if e["panicked"] or e["kind"] == "panic"]
 
 
-def all_told(scenario, snapshots):
-    """Whether the snapshots hold what a fault in several parts leads to."""
-    kept = "\n".join(texts(snapshots))
+def all_told(scenario, snapshots, log):
+    """Whether the snapshots hold what a fault in several parts leads to, and every line of its first part."""
+    lines = texts(snapshots)
+    first = next((s for s in snapshots if trigger(s)["kind"] in kinds_of(scenario)), None)
+    if first and trigger(first)["text"] and missing(log, trigger(first)["text"][0], lines):
+        return False
+    kept = "\n".join(lines)
     told = all(re.search(pattern, kept) for pattern in scenario.get("says", []))
     return bool(told and (not scenario.get("fatal") or panics(snapshots)))
 
