@@ -77,9 +77,11 @@ class Run:
         self.dir = Path(tempfile.mkdtemp(prefix="ground-"))
         try:
             for attempt in (1, 2):
-                if self.boot(attempt) or attempt == 2:
+                if self.boot(attempt) and self.verdict.passed or attempt == 2:
                     break
-                # An emulated processor now and then loses a timer interrupt while booting.
+                # An emulated processor now and then loses a timer interrupt, or seconds, on a busy host: so it is tried once
+                # more, and said.
+                print(f"again {self.kernel} {self.scenario['name']}: {'; '.join(self.verdict.problems)[:200]}", flush=True)
                 shutil.rmtree(self.dir)
                 self.dir.mkdir()
             if self.record and self.verdict.passed and not self.scenario.get("noted"):
