@@ -4,7 +4,7 @@ use crate::config::RulesConfig;
 use crate::detect::Error;
 use crate::detect::assemble::{Context, Stream};
 use crate::detect::prefilter::{Prefilter, SCAN_BYTES_MAX};
-use crate::detect::{prefix, rules};
+use crate::detect::{escapes, prefix, rules};
 use crate::model::{Mono, Origin, Record, Signal};
 use std::borrow::Cow;
 
@@ -48,7 +48,8 @@ impl Detector {
 
     fn line(&mut self, record: &Record, text: &[u8], now: Mono, out: &mut Vec<Signal>) {
         let text = &text[..text.len().min(SCAN_BYTES_MAX)];
-        let text = if matches!(record.origin, Origin::Replay(_)) { without_escapes(text) } else { Cow::Borrowed(text) };
+        let text =
+            if matches!(record.origin, Origin::Replay(_)) { escapes::plain_line(text) } else { Cow::Borrowed(text) };
         let text = text.as_ref();
         let n = self.stream(record, now, out);
         let candidate = self.filter.is_candidate(text);
@@ -171,38 +172,9 @@ impl Detector {
     }
 }
 
-/// Text without terminal control sequences, carriage returns and NULs.
-fn without_escapes(text: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr3(0x1b, b'\r', 0, text).is_none() {
-        return Cow::Borrowed(text);
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((c, tail)) = rest.split_first() {
-        rest = tail;
-        match c {
-            0x1b if rest.first() == Some(&b'[') => {
-                let end = rest[1..].iter().position(|c| (0x40..=0x7e).contains(c)).map_or(rest.len(), |n| n + 2);
-                rest = &rest[end..];
-            }
-            0x1b => rest = rest.get(1..).unwrap_or(&[]),
-            b'\r' | 0 => {}
-            c => out.push(*c),
-        }
-    }
-    Cow::Owned(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn escapes_are_taken_out() {
-        assert_eq!(without_escapes(b"\x1b[1;31mBUG\x1b[0m: x\r").as_ref(), b"BUG: x");
-        assert_eq!(without_escapes(b"\x1b").as_ref(), b"");
-        assert_eq!(without_escapes(b"\x1b[").as_ref(), b"");
-    }
 
     #[test]
     fn a_storm_keeps_the_state_bounded() {

@@ -12,6 +12,7 @@
 mod assemble;
 mod detector;
 mod dump;
+pub mod escapes;
 mod facts;
 mod frames;
 mod lines;

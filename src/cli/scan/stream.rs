@@ -1,89 +1,28 @@
-//! `lastgasp scan`: the daemon's detector over old logs, without the daemon.
+//! One log through the detector.
 //!
-//! Files are read in chunks; memory does not grow with them. What lines hold no phrase of any rule is passed over
-//! by the chunk. Events are printed when they are complete, in the order of their first lines.
+//! It is read in chunks; memory does not grow with it. What lines hold no phrase of any rule is passed over by the
+//! chunk. Events are printed when they are complete, in the order of their first lines.
 
-use crate::cli::{Exit, Format, Global};
-use crate::detect::Detector;
-use crate::model::{Event, Mono, Origin, Record, Signal, taint};
-use anyhow::{Context, Result, bail};
-use regex::Regex;
-use serde::Serialize;
-use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
-use std::sync::Arc;
+use super::print;
+use crate::cli::Format;
+use crate::detect::{Detector, escapes};
+use crate::model::{Event, Mono, Origin, Record, Signal};
+use anyhow::{Context, Result};
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 128 << 10;
-const ESCAPE: u8 = 0x1b;
 /// Longest line that is kept whole while its end is looked for; the detector reads far less of it.
 const LINE_BYTES_MAX: usize = 64 << 10;
-
-#[derive(clap::Args, Debug)]
-#[command(after_long_help = keys_help())]
-pub struct Args {
-    /// Log files; `-` is standard input; `.zst` files are unpacked on the way
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<String>,
-    /// Regex on the file name whose group `host`, or first group, is the host's name; without, the file's name is
-    #[arg(long, value_name = "REGEX")]
-    host_pattern: Option<String>,
-}
-
-pub fn run(global: &Global, args: &Args) -> Result<Exit> {
-    let pattern = match &args.host_pattern {
-        Some(p) => Some(Regex::new(p).with_context(|| format!("--host-pattern {p:?} is no regular expression"))?),
-        None => None,
-    };
-    let mut out = BufWriter::new(io::stdout().lock());
-    let mut found = false;
-    let mut failed = false;
-    let mut detector = Detector::new(&crate::cli::common::config_of(global)?.rules)?;
-    for file in &args.files {
-        let mut scan = Scan::new(file, pattern.as_ref(), global.format, &mut detector);
-        let result = open(file).and_then(|mut input| scan.read(&mut *input, &mut out));
-        // What was found before a read error is printed all the same.
-        scan.finish(&mut out)?;
-        found |= scan.found;
-        if let Err(error) = result {
-            if error.downcast_ref::<PrintError>().is_some() {
-                return Err(error);
-            }
-            out.flush()?;
-            eprintln!("lastgasp: cannot scan {file}: {error:#}");
-            failed = true;
-        }
-    }
-    out.flush()?;
-    Ok(match (failed, found) {
-        (true, _) => Exit::Error,
-        (false, true) => Exit::Success,
-        (false, false) => Exit::Nothing,
-    })
-}
-
-fn open(file: &str) -> Result<Box<dyn Read>> {
-    if file == "-" {
-        return Ok(Box::new(io::stdin().lock()));
-    }
-    let input = File::open(file).context("open failed")?;
-    if input.metadata().context("stat failed")?.is_dir() {
-        bail!("it is a directory; name the files in it");
-    }
-    if file.ends_with(".zst") {
-        return Ok(Box::new(zstd::stream::read::Decoder::new(input).context("no zstd stream")?));
-    }
-    Ok(Box::new(input))
-}
 
 /// Output failed: the end, unlike a file that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot print")]
-struct PrintError(#[source] io::Error);
+pub struct PrintError(#[source] io::Error);
 
 /// One file on its way through the detector.
-struct Scan<'a> {
+pub struct Scan<'a> {
     file: &'a str,
     detector: &'a mut Detector,
     record: Record,
@@ -95,13 +34,12 @@ struct Scan<'a> {
     /// Events in the order of their headers; `None` while open. At most as long as reports stay open.
     waiting: VecDeque<(u64, Option<Box<Event>>)>,
     format: Format,
-    found: bool,
+    pub found: bool,
 }
 
 impl<'a> Scan<'a> {
-    fn new(file: &'a str, pattern: Option<&Regex>, format: Format, detector: &'a mut Detector) -> Scan<'a> {
-        let host: Arc<str> = host_of(file, pattern).into();
-        let record = Record::plain(Origin::Replay(file.into()), host, Vec::new());
+    pub fn new(file: &'a str, host: &str, format: Format, detector: &'a mut Detector) -> Scan<'a> {
+        let record = Record::plain(Origin::Replay(file.into()), host.into(), Vec::new());
         Scan {
             file,
             detector,
@@ -116,7 +54,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads to the end. The buffer holds one chunk and the beginning of a line.
-    fn read(&mut self, input: &mut dyn Read, out: &mut impl Write) -> Result<()> {
+    pub fn read(&mut self, input: &mut dyn Read, out: &mut impl Write) -> Result<()> {
         let mut buffer = vec![0; CHUNK_BYTES + LINE_BYTES_MAX];
         let mut kept = 0;
         // The rest of an overlong line is dropped.
@@ -166,12 +104,12 @@ impl<'a> Scan<'a> {
     /// Whole lines; the last one may lack its line feed.
     fn lines(&mut self, text: &[u8], out: &mut impl Write) -> Result<()> {
         // Terminal control sequences may stand inside a phrase: they are taken out first, lines stay lines.
-        if memchr::memchr(ESCAPE, text).is_none() {
+        if !escapes::any(text) {
             return self.plain_lines(text, out);
         }
         let mut plain = std::mem::take(&mut self.plain);
         plain.clear();
-        strip_escapes(text, &mut plain);
+        escapes::strip(text, &mut plain);
         let done = self.plain_lines(&plain, out);
         self.plain = plain;
         done
@@ -214,7 +152,7 @@ impl<'a> Scan<'a> {
         self.detector.skip(&self.record, lines, text, Mono(0), &mut self.signals);
     }
 
-    fn finish(&mut self, out: &mut impl Write) -> Result<()> {
+    pub fn finish(&mut self, out: &mut impl Write) -> Result<()> {
         self.detector.finish(&mut self.signals);
         self.take(out)
     }
@@ -235,172 +173,11 @@ impl<'a> Scan<'a> {
         while let Some((_, Some(_))) = self.waiting.front() {
             if let Some((_, Some(event))) = self.waiting.pop_front() {
                 self.found = true;
-                print(self.file, &event, self.format, out).map_err(PrintError)?;
+                print::event(self.file, &event, self.format, out).map_err(PrintError)?;
             }
         }
         Ok(())
     }
-}
-
-/// Text without terminal control sequences (ECMA-48: `ESC [ … final byte`, or `ESC` and one character). None of them
-/// reaches over the end of its line.
-fn strip_escapes(text: &[u8], out: &mut Vec<u8>) {
-    let mut rest = text;
-    while let Some(at) = memchr::memchr(ESCAPE, rest) {
-        out.extend_from_slice(&rest[..at]);
-        rest = &rest[at + 1..];
-        let end = match rest.first() {
-            Some(b'[') => {
-                rest[1..].iter().position(|c| (0x40..=0x7e).contains(c) || *c == b'\n').map_or(rest.len(), |n| n + 1)
-            }
-            Some(_) => 0,
-            None => break,
-        };
-        // The final byte goes too, but never the end of a line.
-        rest = match rest.get(end) {
-            Some(b'\n') | None => &rest[end..],
-            Some(_) => &rest[end + 1..],
-        };
-    }
-    out.extend_from_slice(rest);
-}
-
-fn host_of(file: &str, pattern: Option<&Regex>) -> String {
-    let name = file.rsplit('/').next().unwrap_or(file);
-    if let Some(found) = pattern.and_then(|p| p.captures(name))
-        && let Some(host) = found.name("host").or_else(|| found.get(1))
-    {
-        return host.as_str().to_owned();
-    }
-    name.split_once('.').map_or(name, |p| if p.0.is_empty() { name } else { p.0 }).to_owned()
-}
-
-/// What the keys of a line of JSON mean, for the long help.
-fn keys_help() -> String {
-    let mut help = String::from(
-        "With --format json each event is one object a line. taint_words says the letters of tainted in words, frames are the \
-         functions of the trace, innermost first, modules those whose code is in it; line and last_line count from 1. \
-         details holds what else the text says, by name, as text:\n",
-    );
-    for (name, doc) in crate::detect::DETAILS {
-        help.push_str(&format!("\n  {name}: {doc}"));
-    }
-    help
-}
-
-/// One event as a line of JSON. The keys are part of the output format.
-#[derive(Serialize)]
-struct Row<'a> {
-    file: &'a str,
-    line: Option<u64>,
-    kind: &'a str,
-    severity: &'a str,
-    alarm: bool,
-    title: &'a str,
-    function: Option<&'a str>,
-    signature: &'a str,
-    comm: Option<&'a str>,
-    pid: Option<i32>,
-    cpu: Option<u32>,
-    tainted: Option<&'a str>,
-    taint_words: Vec<String>,
-    kernel: Option<&'a str>,
-    timestamp: Option<&'a str>,
-    host: &'a str,
-    corrupted: bool,
-    panicked: bool,
-    frames: &'a [String],
-    modules: &'a [String],
-    details: &'a BTreeMap<String, String>,
-    last_line: Option<u64>,
-}
-
-fn print(file: &str, e: &Event, format: Format, out: &mut impl Write) -> io::Result<()> {
-    match format {
-        Format::Json => {
-            let row = Row {
-                file,
-                line: e.line,
-                kind: e.kind.name(),
-                severity: e.severity.name(),
-                alarm: e.alarm,
-                title: &e.title,
-                function: e.function.as_deref(),
-                signature: &e.signature.0,
-                comm: e.comm.as_deref(),
-                pid: e.pid,
-                cpu: e.cpu,
-                tainted: e.tainted.as_deref(),
-                taint_words: e.tainted.as_deref().map(taint::words).unwrap_or_default(),
-                kernel: e.kernel.as_deref(),
-                timestamp: e.timestamp.as_deref(),
-                host: &e.host,
-                corrupted: e.corrupted,
-                panicked: e.panicked,
-                frames: &e.frames,
-                modules: &e.modules,
-                details: &e.details,
-                last_line: e.last_line,
-            };
-            serde_json::to_writer(&mut *out, &row)?;
-            writeln!(out)
-        }
-        Format::Text => writeln!(out, "{}", text_line(file, e)),
-    }
-}
-
-/// Details that a line of text shows.
-const IN_TEXT: &[&str] = &[
-    "device",
-    "sector",
-    "command",
-    "sense_key",
-    "sense",
-    "server",
-    "interface",
-    "victim",
-    "memcg",
-    "wait_s",
-    "blocked_on",
-    "owner",
-    "bank",
-    "mca_error",
-    "pcie_error",
-    "location",
-    "panic",
-    "repeats",
-];
-
-/// `console.log:12: oops fatal unable to handle page fault in foo [#3f…] comm/12 cpu 1, panicked`.
-fn text_line(file: &str, e: &Event) -> String {
-    let mut s = format!("{file}:{}: {} {} {}", e.line.unwrap_or(0), e.kind.name(), e.severity.name(), e.title);
-    if let Some(f) = &e.function
-        && !e.title.ends_with(f.as_str())
-    {
-        s.push_str(&format!(" ({f})"));
-    }
-    if let Some(at) = &e.timestamp {
-        s.push_str(&format!(" at {at}"));
-    }
-    match (&e.comm, e.pid) {
-        (Some(comm), Some(pid)) => s.push_str(&format!(", task {comm}/{pid}")),
-        (Some(comm), None) => s.push_str(&format!(", task {comm}")),
-        (None, Some(pid)) => s.push_str(&format!(", pid {pid}")),
-        (None, None) => {}
-    }
-    for key in IN_TEXT {
-        if let Some(value) = e.details.get(*key) {
-            s.push_str(&format!(", {key} {value}"));
-        }
-    }
-    for (flag, word) in [(e.panicked, "panicked"), (e.corrupted, "corrupted"), (!e.alarm, "no alarm")] {
-        if flag {
-            s.push_str(&format!(", {word}"));
-        }
-    }
-    s.push_str(&format!(" [{}]", e.signature));
-    // Nothing that a log holds may steer the terminal.
-    s.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -410,7 +187,7 @@ mod tests {
     fn scan(text: &[u8]) -> Vec<serde_json::Value> {
         let mut out = Vec::new();
         let mut detector = Detector::new(&crate::config::RulesConfig::default()).expect("the built-in rules are sound");
-        let mut s = Scan::new("dir/web1.console.log", None, Format::Json, &mut detector);
+        let mut s = Scan::new("dir/web1.console.log", "web1", Format::Json, &mut detector);
         s.read(&mut { text }, &mut out).expect("memory can be read");
         s.finish(&mut out).expect("memory can be written");
         String::from_utf8(out).expect("JSON").lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()
@@ -442,18 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn control_sequences_go_and_lines_stay() {
-        for (text, want) in [
-            (&b"\x1b[1;31mBUG\x1b[0m: x\nnext"[..], &b"BUG: x\nnext"[..]),
-            (b"a\x1b[12\nb\x1b\nc\x1bMd", b"a\nb\ncd"),
-            (b"end\x1b", b"end"),
-            (b"end\x1b[", b"end"),
-            (b"plain\r\n", b"plain\r\n"),
-        ] {
-            let mut out = Vec::new();
-            strip_escapes(text, &mut out);
-            assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(want));
-        }
+    fn a_phrase_is_seen_through_control_sequences() {
         let rows = scan(b"\x1b[0m[1.000000] kernel \x1b[33mBUG at\x1b[0m fs/inode.c:12!\n");
         assert_eq!((rows.len(), &rows[0]["kind"]), (1, &"bug".into()));
     }
@@ -500,7 +266,7 @@ mod tests {
         let whole = scan(&text);
         let mut out = Vec::new();
         let mut detector = Detector::new(&crate::config::RulesConfig::default()).expect("the built-in rules are sound");
-        let mut s = Scan::new("dir/web1.console.log", None, Format::Json, &mut detector);
+        let mut s = Scan::new("dir/web1.console.log", "web1", Format::Json, &mut detector);
         s.read(&mut Drops(&text, 0), &mut out).expect("memory can be read");
         s.finish(&mut out).expect("memory can be written");
         let drops: Vec<serde_json::Value> =
@@ -512,13 +278,5 @@ mod tests {
         assert_eq!(whole, scan(&slow));
         let seen: Vec<_> = whole.iter().map(|r| (r["line"].as_u64(), r["function"].as_str())).collect();
         assert_eq!(seen, [(Some(51), Some("f")), (Some(106), None)]);
-    }
-
-    #[test]
-    fn hosts_come_from_the_name() {
-        let p = Regex::new(r"^console-(?P<host>[a-z0-9]+)").expect("a regex");
-        assert_eq!(host_of("/var/log/console-db7.log", Some(&p)), "db7");
-        assert_eq!(host_of("/var/log/db7.log", None), "db7");
-        assert_eq!(host_of("-", None), "-");
     }
 }
