@@ -7,6 +7,7 @@ use crate::model::Mono;
 use nix::sys::socket::{getsockopt, sockopt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -77,6 +78,9 @@ pub struct Control {
     path: PathBuf,
     clients: BTreeMap<u32, Client>,
     next: u32,
+    /// Given up for a moment to turn a client away when no other descriptor can be had: as long as it waits, the
+    /// listener is readable and the loop would run for nothing.
+    spare_fd: Option<File>,
 }
 
 impl Control {
@@ -101,12 +105,21 @@ impl Control {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
             .map_err(fail("restrict the control socket"))?;
         listener.set_nonblocking(true).map_err(fail("set up the control socket"))?;
-        Ok(Control { listener, path: path.to_path_buf(), clients: BTreeMap::new(), next: 0 })
+        Ok(Control { listener, path: path.to_path_buf(), clients: BTreeMap::new(), next: 0, spare_fd: spare_fd() })
     }
 
     /// Takes one waiting client, if it may talk to us.
     pub fn accept(&mut self, now: Mono) -> Option<u32> {
-        let (stream, _) = self.listener.accept().ok()?;
+        let (stream, _) = match self.listener.accept() {
+            Ok(accepted) => accepted,
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                self.spare_fd = None;
+                drop(self.listener.accept());
+                self.spare_fd = spare_fd();
+                return None;
+            }
+            Err(_) => return None,
+        };
         let peer = getsockopt(&stream, sockopt::PeerCredentials).ok()?;
         let ours = nix::unistd::geteuid().as_raw();
         if (peer.uid() != 0 && peer.uid() != ours) || self.clients.len() >= CLIENTS_MAX {
@@ -164,6 +177,11 @@ impl Control {
     pub fn idle(&self, now: Mono) -> Vec<u32> {
         self.clients.iter().filter(|(_, c)| !c.subscribed && now.since(c.since) > IDLE_MAX).map(|(n, _)| *n).collect()
     }
+}
+
+/// Of a file that is always there and costs nothing.
+fn spare_fd() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 impl AsFd for Control {
