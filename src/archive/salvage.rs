@@ -51,7 +51,7 @@ pub fn salvage(partial: &Path, out: &mut File, note: &str) -> Result<Salvaged> {
     for (i, frame) in reader.layout.frames.iter().enumerate() {
         match whole_frame(&reader, i, &top) {
             // A name that came before, or that no writer of ours gives, is put right by writing the frame anew.
-            Some((sizes, entries)) if frame.whole && !(altered && i == 0) && writer.can_adopt(&entries) => {
+            Some((sizes, entries)) if frame.whole && !(altered && i == 0) && writer.can_adopt(&top, &entries) => {
                 last_at = entries.iter().map(|e| e.at).max().unwrap_or(last_at).max(last_at);
                 writer.adopt_frame(crate::archive::frames::Slice::of(&reader.file, frame), sizes, entries)?;
                 good += frame.packed;

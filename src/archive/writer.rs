@@ -172,8 +172,8 @@ impl<F: Write + SyncData> Writer<F> {
     }
 
     /// Whether the entries of a frame can keep the names that they have there, as [`Writer::adopt_frame`] leaves them.
-    pub(crate) fn can_adopt(&self, entries: &[EntryMeta]) -> bool {
-        self.names.are_free(entries.iter().map(|e| e.path.as_str()))
+    pub(crate) fn can_adopt(&self, top: &str, entries: &[EntryMeta]) -> bool {
+        top == self.top && self.names.are_free(entries.iter().map(|e| e.path.as_str()))
     }
 
     /// Takes over a frame that another writer made, byte for byte. `entries`: what it holds, with

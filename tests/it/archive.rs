@@ -215,6 +215,29 @@ fn what_is_salvaged_has_each_name_once() {
     assert!(paths.contains(first) && paths.contains(&format!("{first}.1")), "{paths:?}");
 }
 
+#[test]
+fn a_directory_of_a_name_that_is_not_ours_is_renamed_and_nothing_lost() {
+    let (dir, path) = snapshot();
+    let bytes = std::fs::read(&path).expect("read");
+    let ends = frame_ends(&bytes);
+    let mut tar = zstd::decode_all(&bytes[..ends[0]]).expect("the frame of incident.json");
+    // A bell in the name of the directory, and the header's checksum anew (POSIX ustar: the sum of its bytes with blanks
+    // in the field of the checksum).
+    tar[3] = 7;
+    tar[148..156].fill(b' ');
+    let sum: u32 = tar[..512].iter().map(|b| u32::from(*b)).sum();
+    tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let part = dir.path().join("part");
+    std::fs::write(&part, zstd::encode_all(&tar[..], 1).expect("zstd")).expect("write");
+    let saved = dir.path().join("saved.tar.zst");
+    let mut out = File::options().read(true).write(true).create_new(true).open(&saved).expect("open");
+    let done = archive::salvage(&part, &mut out, "why").expect("salvage");
+    let r = Reader::open(&saved).expect("open");
+    let report = r.verify(CAP);
+    assert!(report.ok && done.entries == 1, "{:?}", report.problems);
+    assert_eq!(r.top_dir(), Some(TOP.replacen('-', "_", 1).as_str()));
+}
+
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut x = seed + 1;
     let mut next = || {
