@@ -17,6 +17,8 @@ pub enum Order {
     Capture { incident: Box<Incident>, unfinished: bool, collectors: Option<Vec<String>>, earlier: Vec<String> },
     /// Meanwhile learned.
     Update { event: Box<Event>, recurrences: u64, losses: Losses },
+    /// No further snapshot is wanted of this worker.
+    Leave,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

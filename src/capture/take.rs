@@ -52,6 +52,11 @@ impl Updates {
         changed.notify_all();
     }
 
+    /// Forgets what was learned.
+    pub fn clear(&self) {
+        self.take();
+    }
+
     /// Waits until event `number` was learned, for at most `wait`.
     fn await_event(&self, number: u64, wait: Duration) {
         let (learned, changed) = &*self.0;

@@ -1,15 +1,16 @@
 //! The `capture` role: a process that was started, warmed up and locked in memory before anything
-//! happened, takes one snapshot when told, and ends.
+//! happened, takes a snapshot when told, and leaves when there is another one.
 //!
 //! One thread listens to the core, one writes the archive, the pool's threads collect. A collector
-//! that hangs in the kernel pins this process after its work is done, and nobody waits for it.
+//! that hangs in the kernel pins this process after its work is done, and nobody waits for it. While the
+//! machine gives no new process, the worker that took a snapshot takes the next one too.
 
 use crate::capture::context::Shared;
 use crate::capture::pool::Pool;
 use crate::capture::protocol::{Message, Order};
 use crate::capture::schedule::{self, Base};
 use crate::capture::take::{Kit, Updates, take};
-use crate::capture::{Spec, Tier, registry};
+use crate::capture::{Spec, Tier, guard, registry};
 use crate::config::Config;
 use crate::host::Root;
 use crate::model::{Deadline, Incident, IncidentId, Kind, Losses, Trigger, Wall};
@@ -19,10 +20,13 @@ use crate::sys::ipc::{Channel, Received};
 use crate::sys::{clock, memory};
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 /// Threads of the pool: three work, the rest replaces those that hang.
 const THREADS: usize = 10;
+/// Threads for guarded reads: three lists at a time, and replacements for those that hang.
+const GUARDS: usize = 6;
 
 /// Runs the role until its one snapshot is published or the core is gone.
 pub fn run(channel: Channel) -> io::Result<()> {
@@ -36,7 +40,8 @@ pub fn run(channel: Channel) -> io::Result<()> {
         Ok(opened) => opened,
         Err(e) => return channel.send(&Message::Failed { store: false, error: e.to_string() }),
     };
-    let pool = Pool::new(THREADS)?;
+    let pool = Pool::new("collector", THREADS)?;
+    guard::prepare(GUARDS)?;
     let held = capability::effective().unwrap_or_default();
     let config = Arc::new(preparation.config.clone());
     let mut notices = notices;
@@ -48,17 +53,19 @@ pub fn run(channel: Channel) -> io::Result<()> {
         }
     }
     channel.send(&Message::Ready { store: store.dir().to_path_buf(), notices: notices.clone() })?;
-    loop {
-        match channel.recv::<Order>(&mut buf, None)? {
-            Received::Message(Order::Capture { incident, unfinished, collectors, earlier }) => {
-                notices.extend(earlier.iter().map(|e| format!("an attempt before this one failed: {e}")));
-                let job = Job { config, store: &store, pool: &pool, held: &held, notices };
-                return job.capture(*incident, unfinished, collectors.as_deref(), &channel);
-            }
-            Received::Message(_) | Received::Empty => {}
-            Received::Closed => return Ok(()),
+    let updates = Updates::default();
+    let orders = listen(Arc::clone(&channel), updates.clone(), &pool)?;
+    while let Ok(Order::Capture { incident, unfinished, collectors, earlier }) = orders.recv() {
+        let mut notices = notices.clone();
+        notices.extend(earlier.iter().map(|e| format!("an attempt before this one failed: {e}")));
+        let job =
+            Job { config: Arc::clone(&config), store: &store, pool: &pool, held: &held, notices, updates: &updates };
+        if !job.capture(*incident, unfinished, collectors.as_deref(), &channel)? {
+            return Ok(());
         }
+        memory::trim();
     }
+    Ok(())
 }
 
 struct Job<'a> {
@@ -67,24 +74,24 @@ struct Job<'a> {
     pool: &'a Pool,
     held: &'a [Capability],
     notices: Vec<String>,
+    updates: &'a Updates,
 }
 
 impl Job<'_> {
+    /// Takes one snapshot and tells of it; false when this process is no good for another one.
     fn capture(
         self,
         incident: Incident,
         unfinished: bool,
         only: Option<&[String]>,
-        channel: &Arc<Channel>,
-    ) -> io::Result<()> {
-        let updates = Updates::default();
-        listen(Arc::clone(channel), updates.clone(), self.pool)?;
+        channel: &Channel,
+    ) -> io::Result<bool> {
         let deadline = Deadline::after(clock::mono(), Duration::from_millis(self.config.capture.deadline_ms));
         let base = base(&self.config, incident, deadline);
         let specs: Vec<&'static Spec> =
             registry::ALL.iter().copied().filter(|s| only.is_none_or(|o| o.iter().any(|n| n == s.name))).collect();
         let notes = self.notices;
-        let kit = Kit { store: self.store, pool: self.pool, held: self.held, updates: &updates, unfinished, notes };
+        let kit = Kit { store: self.store, pool: self.pool, held: self.held, updates: self.updates, unfinished, notes };
         // Progress may be dropped when the core is behind; the last message may not.
         let told = take(&base, &specs, &kit, &mut |m| drop(channel.try_send(&m)));
         match told {
@@ -93,9 +100,9 @@ impl Job<'_> {
                 for notice in tidy(self.store) {
                     let _ = channel.try_send(&Message::Notice(notice));
                 }
-                Ok(())
+                Ok(true)
             }
-            Err(e) => channel.send(&Message::Failed { store: true, error: e.to_string() }),
+            Err(e) => channel.send(&Message::Failed { store: true, error: e.to_string() }).map(|()| false),
         }
     }
 }
@@ -118,8 +125,9 @@ fn base(config: &Arc<Config>, incident: Incident, deadline: Deadline) -> Base {
     }
 }
 
-/// Takes what the core learns meanwhile.
-fn listen(channel: Arc<Channel>, updates: Updates, pool: &Pool) -> io::Result<()> {
+/// Hears the core: what it learns while a capture runs goes into `updates`, orders come out.
+fn listen(channel: Arc<Channel>, updates: Updates, pool: &Pool) -> io::Result<Receiver<Order>> {
+    let (orders, ordered) = std::sync::mpsc::channel();
     pool.run(move || {
         let mut buf = Vec::new();
         while let Ok(received) = channel.recv::<Order>(&mut buf, None) {
@@ -127,11 +135,19 @@ fn listen(channel: Arc<Channel>, updates: Updates, pool: &Pool) -> io::Result<()
                 Received::Message(Order::Update { event, recurrences, losses }) => {
                     updates.add(*event, recurrences, losses);
                 }
-                Received::Closed => return,
-                _ => {}
+                Received::Message(Order::Leave) | Received::Closed => return,
+                Received::Message(order) => {
+                    // What came late for the snapshot before is none of this one's.
+                    updates.clear();
+                    if orders.send(order).is_err() {
+                        return;
+                    }
+                }
+                Received::Empty => {}
             }
         }
-    })
+    })?;
+    Ok(ordered)
 }
 
 /// Runs the first tier once into nothing, so that its code, its buffers and the kernel's own caches

@@ -24,6 +24,8 @@ const T0_MAX: Duration = Duration::from_secs(15);
 const PUBLISH_MAX: Duration = Duration::from_secs(15);
 /// Events kept until their worker says that they are in its snapshot.
 const TOLD_MAX: usize = 32;
+/// What a worker that was told to leave may take for it.
+const LEAVE_MAX: Duration = Duration::from_secs(10);
 /// Attempts for one incident, over all stores.
 const ATTEMPTS_MAX: usize = 4;
 /// Most characters of a failed attempt's reason that the next one is told.
@@ -67,6 +69,15 @@ struct Active {
     t0_durable: bool,
     /// Events that the worker was told of meanwhile; it may have been too late for them.
     told: Vec<Event>,
+}
+
+/// A worker that has taken its snapshot. It stands in until there is a spare again: on a machine that gives no new
+/// process it takes the next snapshot too.
+#[derive(Debug)]
+struct Veteran {
+    worker: Worker,
+    /// When it was told to leave.
+    told: Option<Mono>,
 }
 
 /// Why an attempt failed; `store`: another store may do better.
@@ -123,8 +134,12 @@ pub struct Workers {
     /// Why the last spare was lost, as told.
     spare_error: Option<String>,
     active: Vec<Active>,
-    /// With whether the trigger's complete report is still to come.
-    queue: VecDeque<(Box<Incident>, bool)>,
+    veterans: Vec<Veteran>,
+    /// Incidents without a worker, and when one is tried again.
+    queue: VecDeque<Try>,
+    start_retry_at: Mono,
+    /// Why no worker could be started, as told.
+    start_error: Option<String>,
     /// Incidents dropped because the queue was full.
     pub overflow: u64,
 }
@@ -138,7 +153,10 @@ impl Workers {
             respawn_wait: Duration::ZERO,
             spare_error: None,
             active: Vec::new(),
+            veterans: Vec::new(),
             queue: VecDeque::new(),
+            start_retry_at: Mono(0),
+            start_error: None,
             overflow: 0,
         }
     }
@@ -158,10 +176,12 @@ impl Workers {
     /// Starts what waits and keeps a spare.
     pub fn ensure(&mut self, g: &mut Ground<'_>) {
         while self.active.len() < ACTIVE_MAX
-            && let Some((incident, unfinished)) = self.queue.pop_front()
+            && g.now >= self.start_retry_at
+            && let Some(this) = self.queue.pop_front()
         {
-            self.start(Try::first(incident, unfinished), g);
+            self.start(this, g);
         }
+        self.dismiss(g);
         if self.spare.is_some() || g.now < self.spare_retry_at || g.abandoned.reap() >= STUCK_MAX {
             return;
         }
@@ -184,7 +204,7 @@ impl Workers {
         if self.active.len() < ACTIVE_MAX {
             self.start(Try::first(incident, unfinished), g);
         } else if self.queue.len() < QUEUE_MAX {
-            self.queue.push_back((incident, unfinished));
+            self.queue.push_back(Try::first(incident, unfinished));
         } else {
             self.overflow += 1;
             g.news.push(News::Lost { incident, error: format!("{QUEUE_MAX} incidents wait already") });
@@ -192,14 +212,11 @@ impl Workers {
     }
 
     fn start(&mut self, mut this: Try, g: &mut Ground<'_>) {
-        let spare = if this.avoid.is_empty() { self.spare.take() } else { None };
-        let worker = match spare.map_or_else(|| self.spawn(this.avoid.clone(), false, g.poller), Ok) {
+        let worker = match self.ready(&this.avoid).map_or_else(|| self.spawn(this.avoid.clone(), false, g.poller), Ok) {
             Ok(w) => w,
-            Err(e) => {
-                g.news.push(News::Lost { incident: this.incident, error: format!("start a capture worker: {e}") });
-                return;
-            }
+            Err(e) => return self.wait_for_a_worker(this, &e, g),
         };
+        self.start_error = None;
         fit_incident(&mut this.incident);
         let order = Order::Capture {
             incident: this.incident.clone(),
@@ -215,6 +232,52 @@ impl Workers {
             return;
         }
         self.active.push(Active { worker, this, ordered_at: g.now, t0_durable: false, told: Vec::new() });
+    }
+
+    /// A worker that is there already: the spare, or one that stands in for it.
+    fn ready(&mut self, avoid: &[PathBuf]) -> Option<Worker> {
+        if avoid.is_empty() && self.spare_ready() {
+            return self.spare.take();
+        }
+        let fit = |v: &Veteran| v.told.is_none() && v.worker.store.as_ref().is_some_and(|s| !avoid.contains(s));
+        if let Some(at) = self.veterans.iter().position(fit) {
+            return Some(self.veterans.swap_remove(at).worker);
+        }
+        if avoid.is_empty() { self.spare.take() } else { None }
+    }
+
+    /// No process can be had: the incident is not lost, it waits.
+    fn wait_for_a_worker(&mut self, this: Try, error: &io::Error, g: &mut Ground<'_>) {
+        self.start_retry_at = g.now.plus(RESPAWN_WAIT);
+        if self.queue.len() >= QUEUE_MAX {
+            self.overflow += 1;
+            let error = format!("start a capture worker: {error}, and {QUEUE_MAX} incidents wait already");
+            g.news.push(News::Lost { incident: this.incident, error });
+            return;
+        }
+        let error = format!("start a capture worker: {error}");
+        if self.start_error.as_ref() != Some(&error) {
+            g.news.push(News::Notice(format!("{error}; the incident waits, it is tried again and again")));
+            self.start_error = Some(error);
+        }
+        self.queue.push_front(this);
+    }
+
+    /// Lets workers go that nobody needs any more; those that cannot leave are given up.
+    fn dismiss(&mut self, g: &mut Ground<'_>) {
+        if self.spare_ready() {
+            for v in self.veterans.iter_mut().filter(|v| v.told.is_none()) {
+                // It also ends when the core does.
+                let _ = v.worker.child.channel.try_send(&Order::Leave);
+                v.told = Some(g.now);
+            }
+        }
+        let late = |v: &mut Veteran| v.told.is_some_and(|at| g.now.since(at) > LEAVE_MAX);
+        for stuck in self.veterans.extract_if(.., late) {
+            g.poller.remove(&stuck.worker.child.channel, Token::Worker(stuck.worker.child.pid.0));
+            stuck.worker.child.kill();
+            g.abandoned.push(Some(stuck.worker.child));
+        }
     }
 
     /// Another attempt, if one is left.
@@ -243,9 +306,9 @@ impl Workers {
     pub fn update(&mut self, id: &IncidentId, event: &Event, recurrences: u64, losses: &Losses) -> bool {
         let mut event = Box::new(event.clone());
         fit_event(&mut event);
-        if let Some((waiting, unfinished)) = self.queue.iter_mut().find(|(i, _)| i.id == *id) {
-            waiting.learn(*event);
-            *unfinished = false;
+        if let Some(waiting) = self.queue.iter_mut().find(|t| t.incident.id == *id) {
+            waiting.incident.learn(*event);
+            waiting.unfinished = false;
             return true;
         }
         let Some(active) = self.active.iter_mut().find(|a| a.this.incident.id == *id) else { return false };
@@ -275,7 +338,9 @@ impl Workers {
     }
 
     fn find(&mut self, pid: i32) -> Option<&mut Worker> {
-        self.spare.iter_mut().chain(self.active.iter_mut().map(|a| &mut a.worker)).find(|w| w.child.pid.0 == pid)
+        let veterans = self.veterans.iter_mut().map(|v| &mut v.worker);
+        let active = self.active.iter_mut().map(|a| &mut a.worker);
+        self.spare.iter_mut().chain(active).chain(veterans).find(|w| w.child.pid.0 == pid)
     }
 
     fn take(&mut self, pid: i32, message: Message, g: &mut Ground<'_>) {
@@ -295,9 +360,7 @@ impl Workers {
             Message::Published(published) => {
                 if let Some(at) = self.active.iter().position(|a| a.worker.child.pid.0 == pid) {
                     let done = self.active.swap_remove(at);
-                    g.poller.remove(&done.worker.child.channel, Token::Worker(pid));
-                    // It tidies the store and ends; not killed, only not waited for.
-                    g.abandoned.push(Some(done.worker.child));
+                    self.veterans.push(Veteran { worker: done.worker, told: None });
                     let missed = |e: &Event| !published.learned.contains(&e.number);
                     let late = done.told.into_iter().filter(missed).collect();
                     g.news.push(News::Published { published, incident: done.this.incident, late });
@@ -325,6 +388,11 @@ impl Workers {
                 self.spare_error = Some(fault.error);
             }
             return;
+        }
+        for left in self.veterans.extract_if(.., |v| v.worker.child.pid.0 == pid) {
+            g.poller.remove(&left.worker.child.channel, Token::Worker(pid));
+            left.worker.child.kill();
+            g.abandoned.push(Some(left.worker.child));
         }
         let Some(at) = self.active.iter().position(|a| a.worker.child.pid.0 == pid) else { return };
         let failed = self.active.swap_remove(at);
@@ -360,6 +428,11 @@ impl Workers {
         if !self.active.is_empty() {
             return Some(now.plus(Duration::from_secs(1)));
         }
-        self.spare.is_none().then_some(self.spare_retry_at)
+        if !self.veterans.is_empty() {
+            return Some(now.plus(Duration::from_secs(1)));
+        }
+        let queued = (!self.queue.is_empty()).then_some(self.start_retry_at);
+        let spare = self.spare.is_none().then_some(self.spare_retry_at);
+        queued.into_iter().chain(spare).min()
     }
 }

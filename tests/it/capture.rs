@@ -97,7 +97,7 @@ fn base(deadline: Duration, skip: &[&str]) -> Base {
 }
 
 fn run(specs: &[&'static Spec], base: &Base) -> (BTreeMap<&'static str, Ran>, Vec<String>) {
-    let pool = Pool::new(4).expect("threads");
+    let pool = Pool::new("collector", 4).expect("threads");
     let mut paths = Vec::new();
     let ran = schedule::run(specs, base, &pool, &mut |step| {
         if let Step::Item(_, item) = step {

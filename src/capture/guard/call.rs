@@ -6,7 +6,7 @@
 //! machine that blocks everything must not collect threads. A thread in uninterruptible sleep pins its
 //! process, so a guard belongs into a process that can be abandoned itself.
 
-use crate::capture::guard::{Held, where_held};
+use crate::capture::guard::{Held, reserve, where_held};
 use crate::model::Mono;
 use crate::sys::clock;
 use std::fmt;
@@ -125,15 +125,13 @@ impl Guard {
 fn start() -> Result<Helper, Unanswered> {
     let (jobs, queue) = sync_channel::<Job>(1);
     let (hello, greeted) = sync_channel(1);
-    std::thread::Builder::new()
-        .name("guarded".into())
-        .spawn(move || {
-            let _ = hello.send(nix::unistd::gettid().as_raw());
-            while let Ok(job) = queue.recv() {
-                job();
-            }
-        })
-        .map_err(|e| Unanswered::NoThread(e.to_string()))?;
+    reserve::run(move || {
+        let _ = hello.send(nix::unistd::gettid().as_raw());
+        while let Ok(job) = queue.recv() {
+            job();
+        }
+    })
+    .map_err(|e| Unanswered::NoThread(e.to_string()))?;
     let tid = greeted.recv().map_err(|e| Unanswered::NoThread(e.to_string()))?;
     Ok(Helper { tid, jobs })
 }

@@ -3,8 +3,10 @@
 
 mod call;
 mod held;
+mod reserve;
 mod sweep;
 
 pub use call::{Guard, Stuck, Unanswered};
 pub use held::{Held, where_held};
+pub use reserve::prepare;
 pub use sweep::{Beat, PER_PROCESS, Sweep, Swept};

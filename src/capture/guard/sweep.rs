@@ -10,16 +10,13 @@
 //! no hand-over per item. A thread that hangs in state D pins its process: guards are for processes
 //! that may themselves be abandoned.
 
-use crate::capture::guard::where_held;
+use crate::capture::guard::{reserve, where_held};
 use crate::model::{Deadline, Mono};
 use crate::sys::clock;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// Stack of a worker: jobs are shallow, and a locked process pays for what it touches.
-const STACK_BYTES: usize = 512 * 1024;
 
 /// The limits of one sweep.
 #[derive(Clone, Copy, Debug)]
@@ -211,7 +208,7 @@ where
     let slot = new_slot();
     let (theirs, common, job) = (Arc::clone(&slot), Arc::clone(common), Arc::clone(job));
     let body = move || work(&common, &*job, scratch, &theirs, None);
-    let started = std::thread::Builder::new().name("guarded".into()).stack_size(STACK_BYTES).spawn(body).is_ok();
+    let started = reserve::run(body).is_ok();
     if started {
         slots.push(slot);
     }
