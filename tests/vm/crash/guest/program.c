@@ -1,14 +1,18 @@
 /*
- * What a guest needs besides busybox: a program that crashes in user space, each way by the CPU's own exception,
- * a
- * reader of /dev/kmsg that ends when there is no more, and the two clocks read at one moment.
+ * What a guest needs besides busybox: a program that crashes in user space, each way by the CPU's own exception, a
+ * reader of /dev/kmsg that ends when there is no more, the two clocks read at one moment, and what takes all processes
+ * or a CPU away.
  *
- *   program segfault|execute|undefined|divide|protection|breakpoint|kmsg|clocks
+ *   program segfault|execute|undefined|divide|protection|breakpoint|kmsg|clocks|exhaust|spin
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,6 +47,93 @@ static int print_clocks(void)
 	return 0;
 }
 
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	int bad = fd < 0 || write(fd, text, strlen(text)) < 0;
+
+	if (bad)
+		perror(path);
+	if (fd >= 0)
+		close(fd);
+	return bad;
+}
+
+/* Whether the watch's history tells of a snapshot. */
+static int captured(void)
+{
+	static char history[1 << 20];
+	int fd = open("/store/snapshots/history.jsonl", O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, history, sizeof(history) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return 0;
+	history[n] = 0;
+	return strstr(history, "\"what\":\"captured\"") != NULL;
+}
+
+/*
+ * Takes every process number that the kernel has left, has it warn, and waits for the snapshot: good if it came
+ * while no process could be had.
+ */
+static int exhaust(void)
+{
+	static pid_t taken[40000];
+	struct timespec step = { 0, 100 * 1000 * 1000 };
+	int n = 0, failed, tries;
+	pid_t pid;
+
+	/* The lowest number that the kernel takes for two CPUs is below that. */
+	if (write_text("/proc/sys/kernel/pid_max", "1200"))
+		return 1;
+	while (n < 40000 && (pid = fork()) >= 0) {
+		if (pid == 0) {
+			pause();
+			_exit(0);
+		}
+		taken[n++] = pid;
+	}
+	failed = n == 40000 || errno != EAGAIN;
+	fprintf(stderr, "%d processes, then: %s\n", n, strerror(errno));
+	failed |= write_text("/proc/lastgasp_fault", "warn");
+	for (tries = 0; !captured() && tries < 600; tries++)
+		nanosleep(&step, NULL);
+	failed |= !captured();
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	failed |= pid >= 0;
+	while (n > 0)
+		kill(taken[--n], SIGKILL);
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	return failed | write_text("/proc/sys/kernel/pid_max", "32768");
+}
+
+/* Keeps the last CPU from everybody else for 15 s, at the highest real-time priority. */
+static int spin(void)
+{
+	struct sched_param highest = { .sched_priority = 99 };
+	struct timespec now, end;
+	cpu_set_t last;
+
+	CPU_ZERO(&last);
+	CPU_SET(sysconf(_SC_NPROCESSORS_ONLN) - 1, &last);
+	if (write_text("/proc/sys/kernel/sched_rt_runtime_us", "-1") || sched_setaffinity(0, sizeof(last), &last) ||
+	    sched_setscheduler(0, SCHED_FIFO, &highest)) {
+		perror("spin");
+		return 1;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += 15;
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while (now.tv_sec < end.tv_sec);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -63,6 +154,10 @@ int main(int argc, char **argv)
 		return dump_kmsg();
 	else if (!strcmp(what, "clocks"))
 		return print_clocks();
+	else if (!strcmp(what, "exhaust"))
+		return exhaust();
+	else if (!strcmp(what, "spin"))
+		return spin();
 	fprintf(stderr, "program: no such thing, or it did not crash: %s\n", what);
 	return 2;
 }
