@@ -13,7 +13,7 @@ use crate::capture::{Spec, Tier, registry};
 use crate::config::Config;
 use crate::host::Root;
 use crate::model::{Deadline, Incident, IncidentId, Kind, Losses, Trigger, Wall};
-use crate::store::{self, Store};
+use crate::store::Stores;
 use crate::sys::capability::{self, Capability};
 use crate::sys::ipc::{Channel, Received};
 use crate::sys::{clock, memory};
@@ -21,6 +21,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often a store that failed, or has no reserve, is looked at again.
+const REVISIT: Duration = Duration::from_secs(15);
+/// How long a worker whose snapshot is published stays for a store that is slow.
+const LINGER: Duration = Duration::from_secs(60);
 /// Threads of the pool: three work, the rest replaces those that hang.
 const THREADS: usize = 10;
 
@@ -32,38 +36,59 @@ pub fn run(channel: Channel) -> io::Result<()> {
         _ => return Ok(()),
     };
     let channel = Arc::new(channel);
-    let (store, notices) = match store::open_except(&preparation.config.store, &preparation.avoid) {
-        Ok(opened) => opened,
-        Err(e) => return channel.send(&Message::Failed { store: false, error: e.to_string() }),
+    let mut stores = Stores::start(&preparation.config.store, &preparation.avoid)?;
+    let Some(mut store) = stores.settle() else {
+        return channel.send(&Message::Failed { store: false, error: stores.why_none() });
     };
     let pool = Pool::new(THREADS)?;
     let held = capability::effective().unwrap_or_default();
     let config = Arc::new(preparation.config.clone());
-    let mut notices = notices;
+    let mut own = Vec::new();
     if preparation.lock {
         warm_up(&config, &pool);
         if let Err(e) = memory::lock_on_fault() {
-            notices
-                .push(format!("the capture worker is not locked in memory ({e}); raise LimitMEMLOCK or run as root"));
+            own.push(format!("the capture worker is not locked in memory ({e}); raise LimitMEMLOCK or run as root"));
         }
     }
-    channel.send(&Message::Ready { store: store.dir().to_path_buf(), notices: notices.clone() })?;
+    let mut told = ready(&channel, &stores, store, &own)?;
     loop {
-        match channel.recv::<Order>(&mut buf, None)? {
+        let wait = stores.ailing(store).then_some(REVISIT);
+        match channel.recv::<Order>(&mut buf, wait)? {
             Received::Message(Order::Capture { incident, unfinished, collectors, earlier }) => {
-                notices.extend(earlier.iter().map(|e| format!("an attempt before this one failed: {e}")));
-                let job = Job { config, store: &store, pool: &pool, held: &held, notices };
+                told.extend(earlier.iter().map(|e| format!("an attempt before this one failed: {e}")));
+                let job = Job { config, stores, store, pool: &pool, held: &held, notices: told };
                 return job.capture(*incident, unfinished, collectors.as_deref(), &channel);
             }
-            Received::Message(_) | Received::Empty => {}
+            Received::Message(Order::Admit { store }) => stores.admit(&store),
+            // What woke us may have been a signal: a look too many does no harm.
+            Received::Empty => {}
+            Received::Message(_) => continue,
             Received::Closed => return Ok(()),
+        }
+        let Some(now) = stores.revisit() else {
+            return channel.send(&Message::Failed { store: false, error: stores.why_none() });
+        };
+        for note in stores.take_notes() {
+            channel.send(&Message::Notice(note))?;
+        }
+        if now != store {
+            store = now;
+            told = ready(&channel, &stores, store, &own)?;
         }
     }
 }
 
+/// Says that a snapshot would go to `store` now; what was said about that.
+fn ready(channel: &Channel, stores: &Stores, store: usize, own: &[String]) -> io::Result<Vec<String>> {
+    let notices = [stores.notices(store), own.to_vec()].concat();
+    channel.send(&Message::Ready { store: stores.dir(store).to_path_buf(), notices: notices.clone() })?;
+    Ok(notices)
+}
+
 struct Job<'a> {
     config: Arc<Config>,
-    store: &'a Store,
+    stores: Stores,
+    store: usize,
     pool: &'a Pool,
     held: &'a [Capability],
     notices: Vec<String>,
@@ -71,7 +96,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn capture(
-        self,
+        mut self,
         incident: Incident,
         unfinished: bool,
         only: Option<&[String]>,
@@ -84,27 +109,22 @@ impl Job<'_> {
         let specs: Vec<&'static Spec> =
             registry::ALL.iter().copied().filter(|s| only.is_none_or(|o| o.iter().any(|n| n == s.name))).collect();
         let notes = self.notices;
-        let kit = Kit { store: self.store, pool: self.pool, held: self.held, updates: &updates, unfinished, notes };
+        let (stores, store) = (&mut self.stores, self.store);
+        let kit = Kit { stores, store, pool: self.pool, held: self.held, updates: &updates, unfinished, notes };
         // Progress may be dropped when the core is behind; the last message may not.
-        let told = take(&base, &specs, &kit, &mut |m| drop(channel.try_send(&m)));
+        let told = take(&base, &specs, kit, &mut |m| drop(channel.try_send(&m)));
         match told {
             Ok(published) => {
                 channel.send(&Message::Published(published))?;
-                for notice in tidy(self.store) {
+                // A slow store gets the snapshot as well, and nobody waits for that.
+                self.stores.finish(LINGER);
+                for notice in self.stores.take_notes() {
                     let _ = channel.try_send(&Message::Notice(notice));
                 }
                 Ok(())
             }
             Err(e) => channel.send(&Message::Failed { store: true, error: e.to_string() }),
         }
-    }
-}
-
-/// The store's limits, applied after each snapshot; what could not be removed.
-fn tidy(store: &Store) -> Vec<String> {
-    match store.prune(clock::wall(), false) {
-        Ok(removed) => removed.iter().map(|r| format!("removed {}: {}", r.path.display(), r.why)).collect(),
-        Err(e) => vec![e.to_string()],
     }
 }
 
