@@ -1,7 +1,8 @@
 //! The last entry of a snapshot, `manifest.json`: how every collector ended and what every entry is.
 
-use crate::model::{Incident, Losses, Missing, Outcome, Wall};
+use crate::model::{BootId, Incident, Losses, Missing, Outcome, Wall};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Version written by this code.
 pub const FORMAT: u32 = 1;
@@ -52,6 +53,48 @@ pub struct EntryMeta {
     pub offset: u64,
 }
 
+/// The last entry of each tier, [`tier_entry`]: how its collectors ended. A capture that is interrupted later has no
+/// manifest, but this; and with it the tier is known to be whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierEnd {
+    pub tier: String,
+    /// Milliseconds from the start of the capture until its collectors had ended. The disk had it later.
+    pub collected_ms: u64,
+    /// The boot in which the capture ran.
+    pub boot_id: Option<BootId>,
+    pub collectors: Vec<CollectorResult>,
+}
+
+/// Where the [`TierEnd`] of a tier lies.
+pub fn tier_entry(tier: &str) -> String {
+    format!("lastgasp/tiers/{tier}.json")
+}
+
+/// One store that a capture tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreTry {
+    pub dir: PathBuf,
+    /// Why it did not take the snapshot; `None`: it did.
+    pub error: Option<String>,
+    /// Milliseconds until it was given up; 0 where that was known beforehand. Of the last one: until the manifest was
+    /// written.
+    pub took_ms: u64,
+}
+
+/// What those who completed an interrupted capture knew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completed {
+    pub at: Wall,
+    /// lastgasp's version that did it.
+    pub version: String,
+    pub boot_id: Option<BootId>,
+    pub kernel: Option<String>,
+    /// When this boot began.
+    pub booted_at: Option<Wall>,
+    /// The machine went down between the capture and this; `None`: the boot of the capture, or this one, is not known.
+    pub machine_went_down: Option<bool>,
+}
+
 /// Everything but the list of entries, which the writer itself keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestHead {
@@ -69,6 +112,10 @@ pub struct ManifestHead {
     pub notes: Vec<String>,
     /// Set when the capture was interrupted and this is what was left: why, and what was lost.
     pub salvaged: Option<String>,
+    /// The stores that were tried, in order, when the first one did not take the snapshot.
+    pub stores: Vec<StoreTry>,
+    /// Of a salvaged archive.
+    pub completed: Option<Completed>,
     pub losses: Losses,
 }
 
@@ -84,6 +131,10 @@ pub struct Manifest {
     pub collectors: Vec<CollectorResult>,
     pub notes: Vec<String>,
     pub salvaged: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<StoreTry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed: Option<Completed>,
     pub losses: Losses,
     /// Every entry but the manifest itself, in the order of the archive.
     pub entries: Vec<EntryMeta>,
@@ -101,6 +152,8 @@ impl Manifest {
             collectors: head.collectors,
             notes: head.notes,
             salvaged: head.salvaged,
+            stores: head.stores,
+            completed: head.completed,
             losses: head.losses,
             entries,
         }
@@ -118,6 +171,8 @@ impl Manifest {
             collectors: self.collectors,
             notes: self.notes,
             salvaged: self.salvaged,
+            stores: self.stores,
+            completed: self.completed,
             losses: self.losses,
         }
     }

@@ -31,10 +31,12 @@ mod writer;
 
 pub use error::{Error, Result};
 pub use extract::Extracted;
-pub use manifest::{CollectorResult, EntryMeta, FORMAT, Manifest, ManifestHead, TierMark};
+pub use manifest::{
+    CollectorResult, Completed, EntryMeta, FORMAT, Manifest, ManifestHead, StoreTry, TierEnd, TierMark, tier_entry,
+};
 pub use names::safe_path;
 pub use reader::{Entry, Problem, Reader};
-pub use salvage::{Salvaged, salvage};
+pub use salvage::{Now, Salvaged, Why, salvage};
 pub use verify::VerifyReport;
 pub use writer::{ENTRIES_MAX, EntryHead, FRAME_BYTES, Finished, SyncData, Writer, warm_up};
 

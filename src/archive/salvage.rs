@@ -1,15 +1,17 @@
 //! Makes a valid snapshot of what an interrupted capture left: whole frames byte for byte, the whole
 //! entries of the frame that was being written, and a manifest that says what is lost.
 
-use crate::archive::manifest::{EntryMeta, FORMAT, ManifestHead};
+use crate::archive::manifest::{Completed, EntryMeta, FORMAT, ManifestHead, TierEnd, TierMark, tier_entry};
 use crate::archive::reader::{Reader, digest};
 use crate::archive::seektable::Sizes;
 use crate::archive::tarwalk::{TarWalk, What};
 use crate::archive::writer::{FRAME_BYTES, SyncData, Writer};
 use crate::archive::{Error, INCIDENT_ENTRY, MANIFEST_ENTRY, Result};
-use crate::model::{Incident, Losses, Wall};
+use crate::model::{BootId, Incident, Losses, Wall};
+use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Largest entry of a broken frame that is kept: it has to be held in memory.
@@ -17,8 +19,44 @@ const LOOSE_ENTRY_MAX: u64 = 256 << 20;
 /// Most bytes unpacked of one frame.
 const FRAME_MAX: u64 = 4 << 30;
 
-/// What was saved.
+/// Tiers that a capture may have; each ends in an entry that says how its collectors ended.
+const TIERS: &[&str] = &["T0", "T1", "T2"];
+/// Largest such entry.
+const TIER_END_MAX: u64 = 16 << 20;
+
+/// What is known at the time of a salvage.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Now {
+    pub at: Wall,
+    /// Of this host, where the partial was found; `None`: it is from elsewhere, or not known.
+    pub boot_id: Option<BootId>,
+    pub kernel: Option<String>,
+    pub booted_at: Option<Wall>,
+}
+
+/// Why there is something to salvage.
+#[derive(Clone, Copy, Debug)]
+pub enum Why<'a> {
+    /// In these words.
+    Said(&'a str),
+    /// To be told from the boot of the capture and the one of now.
+    Found(&'a Now),
+}
+
+impl<'a> From<&'a str> for Why<'a> {
+    fn from(text: &'a str) -> Why<'a> {
+        Why::Said(text)
+    }
+}
+
+impl<'a> From<&'a Now> for Why<'a> {
+    fn from(now: &'a Now) -> Why<'a> {
+        Why::Found(now)
+    }
+}
+
+/// What was saved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Salvaged {
     /// Entries kept, not counting the new manifest.
     pub entries: u64,
@@ -26,15 +64,17 @@ pub struct Salvaged {
     pub bytes_good: u64,
     /// Bytes of the interrupted file that could not be used.
     pub bytes_lost: u64,
+    /// The tiers of which everything is kept.
+    pub tiers: Vec<String>,
     /// As the new manifest says it.
     pub note: String,
 }
 
-/// Reads `partial` and writes a complete snapshot to `out`, an empty file; `note` says why there is
-/// something to salvage and is kept in the manifest. `partial` is not changed.
+/// Reads `partial` and writes a complete snapshot to `out`, an empty file; `why` there is something to salvage is kept
+/// in the manifest. `partial` is not changed.
 ///
 /// Errors: [`Error::NothingWhole`] or [`Error::Foreign`] when not even `incident.json` is whole.
-pub fn salvage(partial: &Path, out: &mut File, note: &str) -> Result<Salvaged> {
+pub fn salvage<'a>(partial: &Path, out: &mut File, why: impl Into<Why<'a>>) -> Result<Salvaged> {
     let reader = Reader::open(partial)?;
     let nothing = |why: String| Error::NothingWhole { path: partial.into(), why };
     let incident = reader.incident().map_err(|e| nothing(e.to_string()))?;
@@ -68,21 +108,82 @@ pub fn salvage(partial: &Path, out: &mut File, note: &str) -> Result<Salvaged> {
     if writer.entries_written() == 0 {
         return Err(nothing("no entry is whole".into()));
     }
-    let lost = reader.len.saturating_sub(good);
-    let mut text = note.to_owned();
+    let ends = tier_ends(&reader, &writer);
+    let (note, completed) = told(why.into(), &incident, &ends);
+    let mut lost = reader.len.saturating_sub(good);
+    let mut text = note;
     if !lost_frames.is_empty() {
         text.push_str(&format!("; not readable to its end: {}", lost_frames.join(", ")));
     }
-    if let Some((at, why)) = &reader.layout.cut {
-        text.push_str(&format!("; cut at byte {at} of {}: {why}", reader.len));
+    match &reader.layout.cut {
+        // The file was the store's reserve, and longer than what was written.
+        Some((at, _)) if only_zeros(&reader.file, *at, reader.len) => {
+            lost -= (reader.len - at).min(lost);
+            text.push_str(&format!("; nothing was written behind byte {at}"));
+        }
+        Some((at, why)) => text.push_str(&format!("; cut at byte {at} of {}: {why}", reader.len)),
+        None => {}
     }
     let entries = writer.entries_written();
+    let mut tiers: Vec<String> = ends.iter().map(|e| e.tier.clone()).collect();
     let head = match old {
-        Some(m) => ManifestHead { salvaged: Some(text.clone()), ..restore(&mut writer, m) },
-        None => fresh_head(incident, last_at, &text),
+        Some(m) => {
+            tiers = m.tiers.iter().filter(|t| t.durable_ms.is_some()).map(|t| t.tier.clone()).collect();
+            ManifestHead { salvaged: Some(text.clone()), completed, ..restore(&mut writer, m) }
+        }
+        None => ManifestHead { completed, ..fresh_head(incident, last_at, &text, ends) },
     };
     writer.finish(head)?;
-    Ok(Salvaged { entries, bytes_good: good, bytes_lost: lost, note: text })
+    Ok(Salvaged { entries, bytes_good: good, bytes_lost: lost, tiers, note: text })
+}
+
+/// The ends of the tiers that are among the entries kept, in order.
+fn tier_ends<F: Write + SyncData>(reader: &Reader, writer: &Writer<F>) -> Vec<TierEnd> {
+    let kept = TIERS.iter().map(|t| tier_entry(t)).filter(|path| writer.has_entry(path));
+    kept.filter_map(|path| serde_json::from_slice(&reader.read(&path, TIER_END_MAX).ok()?).ok()).collect()
+}
+
+/// Why the capture was interrupted, as far as that can be known, in words and in figures.
+fn told(why: Why<'_>, incident: &Incident, ends: &[TierEnd]) -> (String, Option<Completed>) {
+    let now = match why {
+        Why::Said(text) => return (text.to_owned(), None),
+        Why::Found(now) => now,
+    };
+    // An incident of another host has that host's boot.
+    let own = incident.boot_id.as_ref().filter(|_| incident.local);
+    let then = ends.iter().find_map(|e| e.boot_id.as_ref()).or(own);
+    let machine_went_down = then.zip(now.boot_id.as_ref()).map(|(then, now)| then != now);
+    let interrupted = "the capture was interrupted before it was finished";
+    let text = match (machine_went_down, then, &now.boot_id) {
+        (Some(true), Some(then), Some(boot)) => {
+            let since = now.booted_at.map(|t| format!(", which began at {t}")).unwrap_or_default();
+            format!("{interrupted}: the machine went down (it was in boot {then}; completed in boot {boot}{since})")
+        }
+        (Some(false), _, Some(boot)) => format!("{interrupted}: lastgasp ended, the machine went on (boot {boot})"),
+        _ => format!("{interrupted} (lastgasp was killed, or the machine went down)"),
+    };
+    let completed = Completed {
+        at: now.at,
+        version: env!("CARGO_PKG_VERSION").into(),
+        boot_id: now.boot_id.clone(),
+        kernel: now.kernel.clone(),
+        booted_at: now.booted_at,
+        machine_went_down,
+    };
+    (text, Some(completed))
+}
+
+/// Whether nothing but zeros lies from byte `at` to the end.
+fn only_zeros(file: &File, at: u64, len: u64) -> bool {
+    let mut block = vec![0u8; 64 * 1024];
+    let mut at = at;
+    while at < len {
+        match file.read_at(&mut block, at) {
+            Ok(n) if n > 0 && block[..n].iter().all(|b| *b == 0) => at += n as u64,
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// What the old manifest knew, with its knowledge of each entry given back.
@@ -91,17 +192,27 @@ fn restore<F: Write + SyncData>(writer: &mut Writer<F>, old: crate::archive::Man
     old.into_head()
 }
 
-fn fresh_head(incident: Incident, last_at: Wall, note: &str) -> ManifestHead {
+fn fresh_head(incident: Incident, last_at: Wall, note: &str, ends: Vec<TierEnd>) -> ManifestHead {
     let started_at = incident.opened_at;
+    let known = match &ends[..] {
+        [] => "how each collector ended was not recorded before the interruption".to_owned(),
+        ends => {
+            let whole: Vec<&str> = ends.iter().map(|e| e.tier.as_str()).collect();
+            format!("everything of {} is kept; how later collectors ended was not recorded", whole.join(", "))
+        }
+    };
     ManifestHead {
         format: FORMAT,
         started_at,
         finished_at: last_at,
         total_ms: u64::try_from(last_at.since(started_at).as_millis()).unwrap_or(u64::MAX),
-        tiers: Vec::new(),
-        collectors: Vec::new(),
-        notes: vec!["how each collector ended was not recorded before the interruption".into()],
+        // When the disk had them was not recorded; that it has them is seen.
+        tiers: ends.iter().map(|e| TierMark { tier: e.tier.clone(), durable_ms: None }).collect(),
+        collectors: ends.into_iter().flat_map(|e| e.collectors).collect(),
+        notes: vec![known],
         salvaged: Some(note.to_owned()),
+        stores: Vec::new(),
+        completed: None,
         losses: Losses::default(),
         incident,
     }

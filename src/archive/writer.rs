@@ -171,6 +171,11 @@ impl<F: Write + SyncData> Writer<F> {
         self.entries.len() as u64
     }
 
+    /// Whether there is an entry of this path.
+    pub(crate) fn has_entry(&self, path: &str) -> bool {
+        self.entries.iter().any(|e| e.path == path)
+    }
+
     /// Whether the entries of a frame can keep the names that they have there, as [`Writer::adopt_frame`] leaves them.
     pub(crate) fn can_adopt(&self, top: &str, entries: &[EntryMeta]) -> bool {
         top == self.top && self.names.are_free(entries.iter().map(|e| e.path.as_str()))

@@ -15,6 +15,8 @@ pub enum Order {
     /// Take the snapshot, publish it, end. `unfinished`: the trigger's complete report follows.
     /// `earlier`: why the attempts before this one failed, for the manifest.
     Capture { incident: Box<Incident>, unfinished: bool, collectors: Option<Vec<String>>, earlier: Vec<String> },
+    /// Nobody is stuck in this store any more: it may be tried again.
+    Admit { store: PathBuf },
     /// Meanwhile learned.
     Update { event: Box<Event>, recurrences: u64, losses: Losses },
     /// No further snapshot is wanted of this worker.
@@ -24,7 +26,7 @@ pub enum Order {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Preparation {
     pub config: Config,
-    /// Stores to leave out, because an attempt before failed there.
+    /// Stores to leave out, because an attempt before failed there, or a worker is stuck there.
     pub avoid: Vec<PathBuf>,
     /// Lock memory and warm the path up: for the spare, which has the time.
     pub lock: bool,
@@ -33,7 +35,7 @@ pub struct Preparation {
 /// From a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// Ready for an order; where the snapshot will go, and what is worth saying about that.
+    /// Ready for an order; where the snapshot will go, and what is worth saying about that. Again whenever that changes.
     Ready {
         store: PathBuf,
         notices: Vec<String>,
@@ -80,6 +82,9 @@ pub struct Published {
     /// Numbers of the events that were told by [`Order::Update`] in time to be in it.
     #[serde(default)]
     pub learned: Vec<u64>,
+    /// Stores that have not answered this worker for seconds: it is stuck there, or will be late.
+    #[serde(default)]
+    pub hung: Vec<PathBuf>,
 }
 
 /// Room that a packet leaves beside an incident: the reasons of the attempts before, each of 500 characters.

@@ -1,16 +1,16 @@
 //! One snapshot, from the order to its final name.
 //!
-//! The head (`incident.json`) is on the disk before the first collector runs; each tier ends in a
-//! flush and an fdatasync; the manifest comes last. What fails in a collector is an outcome; only the
-//! archive's own file can make a snapshot fail.
+//! The head (`incident.json`) is on its way to the disk before the first collector runs, which does not wait for it; each
+//! tier ends in an entry that tells how its collectors ended, a flush and an fdatasync; the manifest comes last. What
+//! fails in a collector is an outcome; only when no store takes the archive does a snapshot fail.
 
-use crate::archive::{CollectorResult, EntryHead, ManifestHead, TierMark, Writer};
+use crate::archive::{CollectorResult, EntryHead, ManifestHead, TierEnd, TierMark, Writer, tier_entry};
 use crate::capture::pool::Pool;
 use crate::capture::protocol::{Message, Published};
 use crate::capture::schedule::{self, Base, Ran, Step};
 use crate::capture::{Spec, Tier};
-use crate::model::{Event, Incident, Losses, Mono, Trigger};
-use crate::store::Store;
+use crate::model::{BootId, Event, Incident, Losses, Mono, Trigger};
+use crate::store::{PATIENCE, Relay, RelayFile, Stores};
 use crate::sys::capability::Capability;
 use crate::sys::clock;
 use std::collections::BTreeMap;
@@ -73,24 +73,24 @@ impl Updates {
 /// Why there is no archive.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
-    #[error("begin a snapshot in {dir}: {cause}")]
-    Begin { dir: String, cause: crate::store::Error },
-    #[error("write the snapshot {path}: {cause}")]
-    Write { path: String, cause: crate::archive::Error },
-    #[error("publish the snapshot {path}: {cause}")]
-    Publish { path: String, cause: crate::store::Error },
+    #[error("write the snapshot {name}: {cause}")]
+    Write { name: String, cause: crate::archive::Error },
+    #[error("publish the snapshot {name}: {cause}")]
+    Publish { name: String, cause: std::io::Error },
 }
 
 /// Everything that a capture needs, made ready beforehand.
 #[derive(Debug)]
 pub struct Kit<'a> {
-    pub store: &'a Store,
+    pub stores: &'a mut Stores,
+    /// The one that is tried first.
+    pub store: usize,
     pub pool: &'a Pool,
     pub held: &'a [Capability],
     pub updates: &'a Updates,
     /// The trigger's complete report is still to come.
     pub unfinished: bool,
-    /// What the opening of the store had to say.
+    /// What is worth saying about the store, and about attempts before.
     pub notes: Vec<String>,
 }
 
@@ -98,22 +98,27 @@ pub struct Kit<'a> {
 pub fn take(
     base: &Base,
     specs: &[&'static Spec],
-    kit: &Kit<'_>,
+    kit: Kit<'_>,
     tell: &mut dyn FnMut(Message),
 ) -> Result<Published, TakeError> {
     let (started, started_at) = (clock::mono(), clock::wall());
     let incident = &base.incident;
-    let pending = kit
-        .store
-        .begin(incident)
-        .map_err(|cause| TakeError::Begin { dir: kit.store.dir().display().to_string(), cause })?;
-    let path = pending.path().display().to_string();
-    let broken = |cause| TakeError::Write { path: path.clone(), cause };
-    let file = pending.file().map_err(|cause| TakeError::Begin { dir: path.clone(), cause })?;
-    let mut writer = Writer::create(file, pending.top_dir()).map_err(broken)?;
+    let relay = Relay::begin(kit.stores, kit.store, incident);
+    let name = relay.top_dir();
+    let broken = |cause| TakeError::Write { name: name.clone(), cause };
+    let mut writer = Writer::create(relay.file(), &name).map_err(broken)?;
     writer.append_incident(incident).map_err(broken)?;
-    writer.sync().map_err(broken)?;
+    relay.order_sync();
 
+    let mut notes = kit.notes;
+    let mut listen = |relay: &Relay<'_>, tell: &mut dyn FnMut(Message)| {
+        for note in relay.take_notes() {
+            tell(Message::Notice(note.clone()));
+            notes.push(note);
+        }
+    };
+    let boot_id = base.root.read("/proc/sys/kernel/random/boot_id", 256).ok();
+    let boot_id = boot_id.map(|c| BootId(c.text().trim().to_owned())).filter(|b| !b.0.is_empty());
     let mut collectors = Vec::with_capacity(specs.len());
     let mut tiers = Vec::new();
     for tier in Tier::ALL {
@@ -133,8 +138,18 @@ pub fn take(
         if let Some(cause) = failed {
             return Err(broken(cause));
         }
-        collectors.extend(ran.into_iter().map(|r| result(r, *tier, started, &of_tier, kit.held)));
-        writer.sync().map_err(broken)?;
+        let results: Vec<_> = ran.into_iter().map(|r| result(r, *tier, started, &of_tier, kit.held)).collect();
+        let end = TierEnd {
+            tier: tier.name().into(),
+            collected_ms: millis(started),
+            boot_id: boot_id.clone(),
+            collectors: results.clone(),
+        };
+        collectors.extend(results);
+        append_end(&mut writer, &end).map_err(broken)?;
+        let durable = writer.sync();
+        listen(&relay, tell);
+        durable.map_err(broken)?;
         let ms = millis(started);
         tell(Message::Durable { tier: tier.name().into(), ms });
         tiers.push(TierMark { tier: tier.name().into(), durable_ms: Some(ms) });
@@ -156,12 +171,16 @@ pub fn take(
         total_ms: millis(started),
         tiers,
         collectors,
-        notes: kit.notes.clone(),
+        notes,
         salvaged: None,
+        stores: relay.tries(),
+        completed: None,
         losses,
     };
     let finished = writer.finish(manifest).map_err(broken)?;
-    let path = pending.publish().map_err(|cause| TakeError::Publish { path: path.clone(), cause })?;
+    let (path, store) = relay.publish().map_err(|cause| TakeError::Publish { name, cause })?;
+    kit.stores.take_notes().into_iter().for_each(|note| tell(Message::Notice(note)));
+    kit.stores.tidy(store);
     Ok(Published {
         id: base.incident.id.clone(),
         path,
@@ -171,11 +190,19 @@ pub fn take(
         total_ms: millis(started),
         outcomes,
         learned,
+        hung: kit.stores.hung(PATIENCE),
     })
 }
 
+fn append_end(writer: &mut Writer<RelayFile<'_>>, end: &TierEnd) -> Result<(), crate::archive::Error> {
+    let json = serde_json::to_vec_pretty(end)
+        .map_err(|e| crate::archive::Error::Refused { entry: tier_entry(&end.tier), why: e.to_string() })?;
+    let path = tier_entry(&end.tier);
+    writer.append(&EntryHead { path: &path, at: clock::wall(), collector: "lastgasp", truncated: false }, &json)
+}
+
 fn write_step(
-    writer: &mut Writer<crate::store::PendingFile>,
+    writer: &mut Writer<RelayFile<'_>>,
     step: Step<'_>,
     tell: &mut dyn FnMut(Message),
 ) -> Result<(), crate::archive::Error> {

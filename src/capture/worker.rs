@@ -14,15 +14,19 @@ use crate::capture::{Spec, Tier, guard, registry};
 use crate::config::Config;
 use crate::host::Root;
 use crate::model::{Deadline, Incident, IncidentId, Kind, Losses, Trigger, Wall};
-use crate::store::{self, Store};
+use crate::store::Stores;
 use crate::sys::capability::{self, Capability};
 use crate::sys::ipc::{Channel, Received};
 use crate::sys::{clock, memory};
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+/// How often a store that failed, or has no reserve, is looked at again.
+const REVISIT: Duration = Duration::from_secs(15);
+/// How long a worker whose snapshot is published stays for a store that is slow.
+const LINGER: Duration = Duration::from_secs(60);
 /// Threads of the pool: three work, the rest replaces those that hang.
 const THREADS: usize = 10;
 /// Threads for guarded reads: three lists at a time, and replacements for those that hang.
@@ -36,41 +40,66 @@ pub fn run(channel: Channel) -> io::Result<()> {
         _ => return Ok(()),
     };
     let channel = Arc::new(channel);
-    let (store, notices) = match store::open_except(&preparation.config.store, &preparation.avoid) {
-        Ok(opened) => opened,
-        Err(e) => return channel.send(&Message::Failed { store: false, error: e.to_string() }),
+    let mut stores = Stores::start(&preparation.config.store, &preparation.avoid)?;
+    let Some(mut store) = stores.settle() else {
+        return channel.send(&Message::Failed { store: false, error: stores.why_none() });
     };
     let pool = Pool::new("collector", THREADS)?;
     guard::prepare(GUARDS)?;
     let held = capability::effective().unwrap_or_default();
     let config = Arc::new(preparation.config.clone());
-    let mut notices = notices;
+    let mut own = Vec::new();
     if preparation.lock {
         warm_up(&config, &pool);
         if let Err(e) = memory::lock_on_fault() {
-            notices
-                .push(format!("the capture worker is not locked in memory ({e}); raise LimitMEMLOCK or run as root"));
+            own.push(format!("the capture worker is not locked in memory ({e}); raise LimitMEMLOCK or run as root"));
         }
     }
-    channel.send(&Message::Ready { store: store.dir().to_path_buf(), notices: notices.clone() })?;
+    let mut told = ready(&channel, &stores, store, &own)?;
     let updates = Updates::default();
     let orders = listen(Arc::clone(&channel), updates.clone(), &pool)?;
-    while let Ok(Order::Capture { incident, unfinished, collectors, earlier }) = orders.recv() {
-        let mut notices = notices.clone();
-        notices.extend(earlier.iter().map(|e| format!("an attempt before this one failed: {e}")));
-        let job =
-            Job { config: Arc::clone(&config), store: &store, pool: &pool, held: &held, notices, updates: &updates };
-        if !job.capture(*incident, unfinished, collectors.as_deref(), &channel)? {
-            return Ok(());
+    loop {
+        let wait = if stores.ailing(store) { REVISIT } else { Duration::MAX };
+        match orders.recv_timeout(wait) {
+            Ok(Order::Capture { incident, unfinished, collectors, earlier }) => {
+                let mut notices = told.clone();
+                notices.extend(earlier.iter().map(|e| format!("an attempt before this one failed: {e}")));
+                let (config, stores, pool) = (Arc::clone(&config), &mut stores, &pool);
+                let job = Job { config, stores, store, pool, held: &held, notices, updates: &updates };
+                if !job.capture(*incident, unfinished, collectors.as_deref(), &channel)? {
+                    return Ok(());
+                }
+                memory::trim();
+            }
+            Ok(Order::Admit { store }) => stores.admit(&store),
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(_) => continue,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        memory::trim();
+        let Some(now) = stores.revisit() else {
+            return channel.send(&Message::Failed { store: false, error: stores.why_none() });
+        };
+        for note in stores.take_notes() {
+            channel.send(&Message::Notice(note))?;
+        }
+        if now != store {
+            store = now;
+            told = ready(&channel, &stores, store, &own)?;
+        }
     }
-    Ok(())
+}
+
+/// Says that a snapshot would go to `store` now; what was said about that.
+fn ready(channel: &Channel, stores: &Stores, store: usize, own: &[String]) -> io::Result<Vec<String>> {
+    let notices = [stores.notices(store), own.to_vec()].concat();
+    channel.send(&Message::Ready { store: stores.dir(store).to_path_buf(), notices: notices.clone() })?;
+    Ok(notices)
 }
 
 struct Job<'a> {
     config: Arc<Config>,
-    store: &'a Store,
+    stores: &'a mut Stores,
+    store: usize,
     pool: &'a Pool,
     held: &'a [Capability],
     notices: Vec<String>,
@@ -91,27 +120,22 @@ impl Job<'_> {
         let specs: Vec<&'static Spec> =
             registry::ALL.iter().copied().filter(|s| only.is_none_or(|o| o.iter().any(|n| n == s.name))).collect();
         let notes = self.notices;
-        let kit = Kit { store: self.store, pool: self.pool, held: self.held, updates: self.updates, unfinished, notes };
+        let (stores, store) = (&mut *self.stores, self.store);
+        let kit = Kit { stores, store, pool: self.pool, held: self.held, updates: self.updates, unfinished, notes };
         // Progress may be dropped when the core is behind; the last message may not.
-        let told = take(&base, &specs, &kit, &mut |m| drop(channel.try_send(&m)));
+        let told = take(&base, &specs, kit, &mut |m| drop(channel.try_send(&m)));
         match told {
             Ok(published) => {
                 channel.send(&Message::Published(published))?;
-                for notice in tidy(self.store) {
+                // A slow store gets the snapshot as well, and nobody waits for that.
+                self.stores.finish(LINGER);
+                for notice in self.stores.take_notes() {
                     let _ = channel.try_send(&Message::Notice(notice));
                 }
                 Ok(true)
             }
             Err(e) => channel.send(&Message::Failed { store: true, error: e.to_string() }).map(|()| false),
         }
-    }
-}
-
-/// The store's limits, applied after each snapshot; what could not be removed.
-fn tidy(store: &Store) -> Vec<String> {
-    match store.prune(clock::wall(), false) {
-        Ok(removed) => removed.iter().map(|r| format!("removed {}: {}", r.path.display(), r.why)).collect(),
-        Err(e) => vec![e.to_string()],
     }
 }
 
@@ -137,8 +161,10 @@ fn listen(channel: Arc<Channel>, updates: Updates, pool: &Pool) -> io::Result<Re
                 }
                 Received::Message(Order::Leave) | Received::Closed => return,
                 Received::Message(order) => {
-                    // What came late for the snapshot before is none of this one's.
-                    updates.clear();
+                    if matches!(order, Order::Capture { .. }) {
+                        // What came late for the snapshot before is none of this one's.
+                        updates.clear();
+                    }
                     if orders.send(order).is_err() {
                         return;
                     }

@@ -14,6 +14,7 @@ mod pin;
 mod prune;
 mod role;
 mod rules;
+mod salvage;
 mod scan;
 mod show;
 mod snap;
@@ -77,6 +78,8 @@ pub enum Command {
     Extract(extract::Args),
     /// Check a snapshot against its own checksums
     Verify(verify::Args),
+    /// Complete what an interrupted capture left, as the next start of a watch does
+    Salvage(salvage::Args),
     /// Keep a snapshot whatever the limits say; or no longer
     Pin(pin::Args),
     /// Apply the store's limits now
@@ -118,6 +121,7 @@ fn run(cli: &Cli) -> Result<Exit> {
         Command::Show(args) => show::run(global, args),
         Command::Extract(args) => extract::run(global, args),
         Command::Verify(args) => verify::run(global, args),
+        Command::Salvage(args) => salvage::run(global, args),
         Command::Pin(args) => pin::run(global, args),
         Command::Prune(args) => prune::run(global, args),
         Command::Config(args) => config::run(global, args),

@@ -138,6 +138,7 @@ fn attempt(
                 progress.end();
                 return Ok(Err(Failed { place: place.filter(|_| store), error }));
             }
+            Received::Message(Message::Notice(text)) if !live => eprintln!("lastgasp: {text}"),
             Received::Message(m) => progress.show(&m),
             Received::Empty => {}
             Received::Closed => {

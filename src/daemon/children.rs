@@ -101,6 +101,11 @@ impl Abandoned {
         self.0.extend(child);
     }
 
+    /// Whether the child with this pid has not ended, as far as the last [`Abandoned::reap`] knew.
+    pub fn has(&self, pid: i32) -> bool {
+        self.0.iter().any(|c| c.pid.0 == pid)
+    }
+
     /// Reaps those that have ended; how many have not.
     pub fn reap(&mut self) -> usize {
         use crate::sys::process::Life;

@@ -13,4 +13,5 @@ mod start;
 pub mod status;
 mod workers;
 
-pub use start::{Setup, StartError, limits, run};
+pub use keep::now;
+pub use start::{Setup, StartError, hostname, limits, run};

@@ -109,12 +109,17 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     Ok(())
 }
 
+/// What this host calls itself in its snapshots.
+pub fn hostname(config: &Config) -> String {
+    let read = || Root::real().read("/proc/sys/kernel/hostname", 256).ok().map(|c| c.text().trim().to_owned());
+    config.general.host.clone().or_else(read).filter(|h| !h.is_empty()).unwrap_or_else(|| "localhost".into())
+}
+
 fn identity(config: &Config, version: &str) -> Identity {
     let root = Root::real();
     let read = |path: &str| root.read(path, 256).ok().map(|c| c.text().trim().to_owned()).filter(|t| !t.is_empty());
-    let host = config.general.host.clone().or_else(|| read("/proc/sys/kernel/hostname"));
     Identity {
-        host: host.unwrap_or_else(|| "localhost".into()),
+        host: hostname(config),
         boot_id: read("/proc/sys/kernel/random/boot_id").map(BootId),
         kernel: read("/proc/sys/kernel/osrelease"),
         version: version.to_owned(),

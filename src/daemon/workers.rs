@@ -18,14 +18,15 @@ use std::time::Duration;
 const ACTIVE_MAX: usize = 2;
 /// Incidents that wait for a worker.
 const QUEUE_MAX: usize = 8;
-/// A worker whose first tier is not on the disk by then has a sick store.
+/// A worker gives a store three seconds and goes on to the next by itself (`store/relay.rs`). One whose first tier is on
+/// no disk by then is stuck itself, or all of its stores are.
 const T0_MAX: Duration = Duration::from_secs(15);
 /// What publishing may take beyond the capture's own deadline.
 const PUBLISH_MAX: Duration = Duration::from_secs(15);
 /// Events kept until their worker says that they are in its snapshot.
 const TOLD_MAX: usize = 32;
-/// What a worker that was told to leave may take for it.
-const LEAVE_MAX: Duration = Duration::from_secs(10);
+/// What a worker that was told to leave may take for it: it stays for a store that is slow.
+const LEAVE_MAX: Duration = Duration::from_secs(70);
 /// Attempts for one incident, over all stores.
 const ATTEMPTS_MAX: usize = 4;
 /// Most characters of a failed attempt's reason that the next one is told.
@@ -102,6 +103,11 @@ pub enum News {
         /// Told to the worker when its manifest was written already: in no snapshot yet.
         late: Vec<Event>,
     },
+    /// The first tier is on the disk, so many milliseconds after the order.
+    Durable {
+        id: IncidentId,
+        ms: u64,
+    },
     /// One attempt failed; another follows.
     Retry {
         id: IncidentId,
@@ -140,6 +146,8 @@ pub struct Workers {
     start_retry_at: Mono,
     /// Why no worker could be started, as told.
     start_error: Option<String>,
+    /// Stores in which a worker is stuck, with its pid: nobody else is sent there until it has ended.
+    hung: Vec<(PathBuf, i32)>,
     /// Incidents dropped because the queue was full.
     pub overflow: u64,
 }
@@ -157,6 +165,7 @@ impl Workers {
             queue: VecDeque::new(),
             start_retry_at: Mono(0),
             start_error: None,
+            hung: Vec::new(),
             overflow: 0,
         }
     }
@@ -182,7 +191,9 @@ impl Workers {
             self.start(this, g);
         }
         self.dismiss(g);
-        if self.spare.is_some() || g.now < self.spare_retry_at || g.abandoned.reap() >= STUCK_MAX {
+        let stuck = g.abandoned.reap() + self.veterans.iter().filter(|v| v.told.is_some()).count();
+        self.admit(g.abandoned);
+        if self.spare.is_some() || g.now < self.spare_retry_at || stuck >= STUCK_MAX {
             return;
         }
         self.spare_retry_at = g.now.plus(RESPAWN_WAIT);
@@ -192,7 +203,22 @@ impl Workers {
         }
     }
 
-    fn spawn(&self, avoid: Vec<PathBuf>, lock: bool, poller: &mut Poller) -> io::Result<Worker> {
+    /// Stores in which nobody is stuck any more may be tried again.
+    fn admit(&mut self, abandoned: &Abandoned) {
+        let (still, free): (Vec<_>, Vec<_>) = std::mem::take(&mut self.hung)
+            .into_iter()
+            .partition(|(_, pid)| abandoned.has(*pid) || self.veterans.iter().any(|v| v.worker.child.pid.0 == *pid));
+        self.hung = still;
+        for (store, _) in free {
+            if let Some(spare) = self.spare.as_ref().filter(|_| self.hung.iter().all(|(s, _)| *s != store)) {
+                // One that does not hear is replaced when it is needed.
+                let _ = spare.child.channel.try_send(&Order::Admit { store });
+            }
+        }
+    }
+
+    fn spawn(&self, mut avoid: Vec<PathBuf>, lock: bool, poller: &mut Poller) -> io::Result<Worker> {
+        avoid.extend(self.hung.iter().map(|(store, _)| store.clone()));
         let child = spawn_role("capture")?;
         poller.add(&child.channel, Token::Worker(child.pid.0))?;
         child.channel.try_send(&Order::Prepare(Box::new(Preparation { config: self.config.clone(), avoid, lock })))?;
@@ -352,14 +378,17 @@ impl Workers {
                 (self.respawn_wait, self.spare_error) = (Duration::ZERO, None);
                 g.news.push(News::Ready { store, notices });
             }
-            Message::Durable { .. } => {
-                if let Some(a) = self.active.iter_mut().find(|a| a.worker.child.pid.0 == pid) {
-                    a.t0_durable = true;
+            Message::Durable { ms, .. } => {
+                if let Some(a) = self.active.iter_mut().find(|a| a.worker.child.pid.0 == pid)
+                    && !std::mem::replace(&mut a.t0_durable, true)
+                {
+                    g.news.push(News::Durable { id: a.this.incident.id.clone(), ms });
                 }
             }
             Message::Published(published) => {
                 if let Some(at) = self.active.iter().position(|a| a.worker.child.pid.0 == pid) {
                     let done = self.active.swap_remove(at);
+                    self.hung.extend(published.hung.iter().map(|store| (store.clone(), pid)));
                     self.veterans.push(Veteran { worker: done.worker, told: None });
                     let missed = |e: &Event| !published.learned.contains(&e.number);
                     let late = done.told.into_iter().filter(missed).collect();

@@ -11,6 +11,8 @@ pub enum Happening {
     Incident,
     /// It is in the store.
     Captured,
+    /// It had gone to another store and is in its own now.
+    Moved,
     /// It could not be taken.
     Lost,
     /// A service answers again.

@@ -1,9 +1,9 @@
-//! What `verify`, `extract`, `prune` and `pin` did.
+//! What `verify`, `extract`, `salvage`, `prune` and `pin` did.
 
-use crate::archive::{Extracted, VerifyReport};
+use crate::archive::{Extracted, Salvaged, VerifyReport};
 use crate::report::units::size;
 use crate::report::{json, safe};
-use crate::store::{Removal, Stored};
+use crate::store::{PartialFate, Removal, Stored};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -64,6 +64,54 @@ pub fn extracted(out: &mut dyn Write, done: &Extracted, as_json: bool) -> io::Re
     for (word, list) in [("not unpacked", &done.refused), ("DAMAGED", &done.damaged)] {
         for p in list {
             writeln!(out, "  {word}: {}", safe(&p.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// What became of one file that a capture left. `output` is `None` when nothing in it can be read: then `why` says why.
+/// `salvaged` is `None` when the file was whole, and only its name was to be changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Saved {
+    pub file: PathBuf,
+    pub output: Option<PathBuf>,
+    pub salvaged: Option<Salvaged>,
+    pub why: Option<String>,
+}
+
+impl Saved {
+    pub fn new(file: PathBuf, fate: PartialFate) -> Saved {
+        let (output, salvaged, why) = match fate {
+            PartialFate::Published(path) => (Some(path), None, None),
+            PartialFate::Salvaged { path, what } => (Some(path), Some(what), None),
+            PartialFate::Unreadable { why, .. } | PartialFate::Failed { why } => (None, None, Some(why)),
+        };
+        Saved { file, output, salvaged, why }
+    }
+}
+
+pub fn saved(out: &mut dyn Write, saved: &[Saved], as_json: bool) -> io::Result<()> {
+    if as_json {
+        return json(out, saved);
+    }
+    for s in saved {
+        let Some(output) = &s.output else {
+            let why = s.why.as_deref().unwrap_or("nothing in it is whole");
+            writeln!(out, "{}: nothing can be saved: {}", safe(&s.file.to_string_lossy()), safe(why))?;
+            continue;
+        };
+        let output = output.to_string_lossy();
+        match &s.salvaged {
+            None => writeln!(out, "{}: it was whole", safe(&output))?,
+            Some(what) => {
+                let tiers = match &what.tiers[..] {
+                    [] => "no tier is whole".to_owned(),
+                    tiers => format!("{} whole", tiers.join(", ")),
+                };
+                let (entries, good, lost) = (what.entries, size(what.bytes_good), size(what.bytes_lost));
+                writeln!(out, "{}: {entries} entries, {tiers}; {good} kept, {lost} lost", safe(&output))?;
+                writeln!(out, "  {}", safe(&what.note))?;
+            }
         }
     }
     Ok(())

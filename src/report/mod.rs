@@ -11,7 +11,7 @@ mod safe;
 mod show;
 mod units;
 
-pub use actions::{Checked, extracted, pinned, pruned, verified};
+pub use actions::{Checked, Saved, extracted, pinned, pruned, saved, verified};
 pub use entries::entries;
 pub use list::{Row, State, list, rows};
 pub use safe::{SafeWriter, safe};

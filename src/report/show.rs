@@ -196,6 +196,7 @@ fn file(out: &mut dyn Write, page: &Page) -> io::Result<()> {
             .iter()
             .map(|t| match t.durable_ms {
                 Some(ms) => format!("{} on disk after {}", t.tier, took_ms(ms)),
+                None if m.salvaged.is_some() => format!("{} kept whole", t.tier),
                 None => format!("{} never on disk", t.tier),
             })
             .collect();

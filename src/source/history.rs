@@ -4,7 +4,7 @@
 use crate::model::HistoryLine;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Some four thousand lines; then it becomes `history.1.jsonl`, and the one before goes.
@@ -20,7 +20,13 @@ pub fn append(dir: &Path, line: &HistoryLine) -> io::Result<()> {
     let mut bytes = serde_json::to_vec(line).map_err(io::Error::other)?;
     bytes.push(b'\n');
     let mut file = open(&path)?;
-    if file.metadata()?.len() + bytes.len() as u64 > FILE_MAX {
+    // Power lost in the middle of a line must not cost the next one as well.
+    let len = file.metadata()?.len();
+    let mut last = [0u8];
+    if len > 0 && file.read_exact_at(&mut last, len - 1).is_ok() && last != *b"\n" {
+        bytes.insert(0, b'\n');
+    }
+    if len + bytes.len() as u64 > FILE_MAX {
         std::fs::rename(&path, dir.join(FILE_BEFORE))?;
         file = open(&path)?;
     }
@@ -29,7 +35,7 @@ pub fn append(dir: &Path, line: &HistoryLine) -> io::Result<()> {
 }
 
 fn open(path: &PathBuf) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
+    OpenOptions::new().read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
 /// The last `max` lines, oldest first; those that are no history (a torn last line) are left out.
@@ -80,5 +86,8 @@ mod tests {
             .expect("tear");
         let got = last(dir.path(), 3).expect("read");
         assert_eq!(got.iter().map(|l| l.at.0).collect::<Vec<_>>(), [2497, 2498, 2499]);
+        append(dir.path(), &line(2500)).expect("append");
+        let got = last(dir.path(), 2).expect("read");
+        assert_eq!(got.iter().map(|l| l.at.0).collect::<Vec<_>>(), [2499, 2500], "the torn line cost only itself");
     }
 }

@@ -12,6 +12,7 @@ pub mod lines;
 pub mod netconsole;
 pub mod replay;
 pub mod role;
+mod scribe;
 mod state_file;
 
 pub use console::{ConsoleState, Consoles};

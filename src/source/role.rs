@@ -1,7 +1,7 @@
 //! The `tail` role: a process of its own that follows the console files, because a file system that hangs
 //! takes every process with it that touches it.
 //!
-//! It is told what to follow, sends [`Record`]s, and owns the state file. When the parent is behind it waits:
+//! It is told what to follow, sends [`Record`]s, and owns the state file, which a thread of its own writes (`scribe`). When the parent is behind it waits:
 //! the log files themselves are the buffer. Positions are saved only for records that were sent, so a
 //! restart after [`TailOrder::Stop`] neither loses nor repeats a line; after a crash at most the lines of
 //! the last 2 s come twice.
@@ -9,8 +9,9 @@
 use crate::config::ConsoleConfig;
 use crate::model::{HistoryLine, Losses, Mono, Origin, Record};
 use crate::source::kernel::Cursor;
-use crate::source::state_file::{State, load, store};
-use crate::source::{Consoles, Error, Notice, history};
+use crate::source::scribe::Scribe;
+use crate::source::state_file::State;
+use crate::source::{Consoles, Error, Notice};
 use crate::sys::clock;
 use crate::sys::ipc::{Channel, PACKET_MAX, Received};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -18,8 +19,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The parent sends its first order at once.
@@ -78,25 +78,16 @@ pub fn run(channel: Channel) -> Result<(), Error> {
         Received::Closed => return Ok(()),
     };
     let mut notices = Vec::new();
-    if let Some(dir) = state_file.parent() {
-        // The store itself; where it cannot be made, the capture worker says why.
-        let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    }
-    let saved = load(&state_file).unwrap_or_else(|text| {
-        notices.push(text);
-        State::default()
-    });
+    let scribe = Scribe::start(state_file, &mut notices).map_err(Error::Channel)?;
     let now = clock::mono();
-    let (consoles, more) = Consoles::new(&configs, &saved.consoles, now)?;
+    let (consoles, more) = Consoles::new(&configs, &scribe.written().consoles, now)?;
     notices.extend(more);
     let mut role = Role {
         channel,
         packet,
-        state_file,
-        cursor: saved.cursor.clone(),
-        written: saved,
+        cursor: scribe.written().cursor.clone(),
+        scribe,
         unsaved: true,
-        save_failed: false,
         save_at: now,
         losses: Losses::default(),
         stop_by: None,
@@ -107,13 +98,10 @@ pub fn run(channel: Channel) -> Result<(), Error> {
 struct Role {
     channel: Channel,
     packet: Vec<u8>,
-    state_file: PathBuf,
+    scribe: Scribe,
     cursor: Option<Cursor>,
-    /// What the state file holds, as far as we know.
-    written: State,
-    /// Records were sent since it was written.
+    /// Records were sent since the state was given to be written.
     unsaved: bool,
-    save_failed: bool,
     save_at: Mono,
     losses: Losses,
     /// Stop was ordered; given up by then.
@@ -143,7 +131,7 @@ impl Role {
             if now >= self.save_at || self.stop_by.is_some() {
                 self.save_at = now.plus(SAVE_EVERY);
                 let current = State { cursor: self.cursor.clone(), consoles: consoles.state(clock::wall()) };
-                self.save(current, &mut notices);
+                self.save(current, now, &mut notices);
                 flow = self.send_all(&mut records, &mut notices)?;
                 if flow == Flow::Go && !self.losses.counts.is_empty() {
                     let losses = std::mem::take(&mut self.losses);
@@ -154,26 +142,26 @@ impl Role {
                 self.wait(&consoles)?;
             }
         }
-        match flow {
-            Flow::Closed => Ok(()),
-            Flow::Stop => {
-                let state = State { cursor: self.cursor.clone(), consoles: self.written.consoles.clone() };
-                self.save(state, &mut notices);
-                Ok(())
-            }
-            Flow::Go => {
-                let state = State { cursor: self.cursor.clone(), consoles: consoles.state(clock::wall()) };
-                self.save(state, &mut notices);
-                Ok(())
-            }
+        let consoles = match flow {
+            Flow::Closed => return Ok(()),
+            // Not all was sent: the positions stay as they were.
+            Flow::Stop => self.scribe.written().consoles.clone(),
+            Flow::Go => consoles.state(clock::wall()),
+        };
+        self.scribe.finish(STOP_WITHIN);
+        let written = self.scribe.written();
+        if self.cursor != written.cursor || consoles.files != written.consoles.files {
+            self.scribe.save(State { cursor: self.cursor.clone(), consoles });
         }
+        self.scribe.finish(STOP_WITHIN);
+        Ok(())
     }
 
     /// Waits for an order, a change of a file, or the next time something is due.
     fn wait(&self, consoles: &Consoles) -> Result<(), Error> {
         let now = clock::mono();
         let mut due = consoles.next_due();
-        if self.unsaved || self.written.cursor != self.cursor {
+        if self.unsaved || self.scribe.written().cursor != self.cursor {
             due = due.min(self.save_at);
         }
         let mut fds =
@@ -186,7 +174,7 @@ impl Role {
         loop {
             match self.channel.try_recv(&mut self.packet).map_err(Error::Channel)? {
                 Received::Message(TailOrder::SaveCursor(cursor)) => self.cursor = Some(cursor),
-                Received::Message(TailOrder::History(line)) => self.remember(&line),
+                Received::Message(TailOrder::History(line)) => self.scribe.remember(line),
                 Received::Message(TailOrder::Stop) => {
                     self.stop_by.get_or_insert(clock::mono().plus(STOP_WITHIN));
                 }
@@ -241,35 +229,14 @@ impl Role {
         }
     }
 
-    /// Appends to the history; lines that could not be written are counted.
-    fn remember(&mut self, line: &HistoryLine) {
-        let dir = self.state_file.parent().unwrap_or(Path::new("."));
-        if history::append(dir, line).is_err() {
-            self.losses.add("history_lines", 1);
-        }
-    }
-
-    /// Writes the state if it has changed. A failure is said once and tried again.
-    fn save(&mut self, state: State, notices: &mut Vec<Notice>) {
-        let same = state.cursor == self.written.cursor && state.consoles.files == self.written.consoles.files;
-        self.unsaved = false;
-        if same {
-            return;
-        }
-        match store(&self.state_file, &state) {
-            Ok(()) => {
-                self.written = state;
-                self.save_failed = false;
-            }
-            Err(_) if self.save_failed => self.unsaved = true,
-            Err(e) => {
-                (self.save_failed, self.unsaved) = (true, true);
-                let path = self.state_file.display();
-                notices.push(format!(
-                    "write {path}: {e}; a restart may repeat or miss console lines until it can be written"
-                ));
-            }
-        }
+    /// Has the state written if it has changed, and hears what became of earlier writes.
+    fn save(&mut self, state: State, now: Mono, notices: &mut Vec<Notice>) {
+        let heard = self.scribe.hear(now, notices);
+        self.losses.add("history_lines", heard.lost);
+        let written = self.scribe.written();
+        let same = state.cursor == written.cursor && state.consoles.files == written.consoles.files;
+        // Until it has said what came of it, it is asked again.
+        self.unsaved = heard.rewrite || !same && !self.scribe.save(state) || self.scribe.busy();
     }
 }
 

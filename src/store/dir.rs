@@ -145,7 +145,7 @@ fn stored(path: PathBuf, name: &str, p: Parsed, bytes: u64) -> Stored {
     }
 }
 
-fn pin_path(snapshot: &Path) -> PathBuf {
+pub(crate) fn pin_path(snapshot: &Path) -> PathBuf {
     let name = snapshot.file_name().and_then(|n| n.to_str()).unwrap_or("");
     let stem = [PARTIAL, SUFFIX, UNREADABLE].iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name);
     snapshot.with_file_name(format!("{stem}{PIN}"))

@@ -1,4 +1,5 @@
-//! The incident directory: reserve, publish atomically, list, pin, retention (a pure plan), salvage.
+//! The incident directory: reserve, publish atomically, list, pin, retention (a pure plan), salvage; and the way of a
+//! snapshot to the first of several such directories that takes it (`stores`, `relay`), and back home (`home`).
 //!
 //! ```text
 //! /var/lib/lastgasp/                                     0700
@@ -6,7 +7,7 @@
 //!   web01-20261123T021500Z-hung_task-ab12cd34.pin        0600  empty: that snapshot is kept whatever the limits say
 //!   web01-20261123T031500Z-oops-ef56gh78.tar.zst.partial 0600  being written, locked (flock) by its writer
 //!   web01-20261122T231500Z-oops-zz99yy88.unreadable      0600  of an interrupted capture, nothing in it is whole
-//!   reserve                                              0600  8 MiB held for the day the disk is full
+//!   reserve                                              0600  8 MiB held for the day the disk is full; becomes a partial
 //! ```
 //!
 //! There is no index: names say what the list shows, and no file can disagree with them. Files of any
@@ -14,19 +15,26 @@
 
 mod dir;
 mod error;
+mod hand;
+mod home;
 mod name;
 mod open;
 mod pending;
+mod relay;
 mod reserve;
 mod retention;
 mod salvage;
+mod stores;
 
 pub use error::{Error, Result};
+pub use home::{Moved, MovedFate};
 pub use name::stem;
-pub use open::{candidates, default_dir, fallback_dir, open_except, open_first, view_first};
+pub use open::{candidates, default_dir, fallback_dir, open_first, view_first};
 pub use pending::{Pending, PendingFile};
+pub use relay::{PATIENCE, Relay, RelayFile};
 pub use retention::{Limits, Removal, plan};
-pub use salvage::{PartialFate, PartialResult};
+pub use salvage::{PartialFate, PartialResult, salvage_file};
+pub use stores::Stores;
 
 use crate::model::{IncidentId, Kind, Wall};
 use serde::Serialize;

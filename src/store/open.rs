@@ -58,11 +58,6 @@ pub fn open_first(config: &StoreConfig, only: Option<&Path>) -> Result<(Store, V
     open_any(config, candidates(config, only))
 }
 
-/// As [`open_first`], without the directories in `avoid`: they were tried and did not take the bytes.
-pub fn open_except(config: &StoreConfig, avoid: &[PathBuf]) -> Result<(Store, Vec<String>)> {
-    open_any(config, candidates(config, None).into_iter().filter(|d| !avoid.contains(d)).collect())
-}
-
 fn open_any(config: &StoreConfig, dirs: Vec<PathBuf>) -> Result<(Store, Vec<String>)> {
     let mut tried: Vec<String> = Vec::new();
     for dir in dirs {
@@ -105,7 +100,7 @@ pub fn view_first(config: &StoreConfig, only: Option<&Path>) -> Result<Vec<Store
     }
 }
 
-fn with_remedy(dir: &Path, e: &Error) -> String {
+pub(super) fn with_remedy(dir: &Path, e: &Error) -> String {
     let remedy = match e {
         Error::Io { cause, .. } => match cause.raw_os_error() {
             Some(libc::ENOSPC | libc::EDQUOT) => "; free some space, or name another directory in [store] dirs",
@@ -138,18 +133,30 @@ impl Store {
         }
         let mut store = Store::view(dir)?;
         store.check_owner()?;
-        // A reserve that stands in the way of the test is what a reserve is for.
+        // A reserve that stands in the way of the test is what a reserve is for. It is left in place: what
+        // filled the disk would take its room before the next snapshot could.
         if let Err(cause) = write_test(dir) {
             let full = matches!(cause.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT));
-            if !(full && reserve::give_up(dir) && write_test(dir).is_ok()) {
+            if !(full && reserve::held(dir)) {
                 return Err(io_error("write to store")(cause));
             }
-            store.notices.push(format!("{} is full; its reserve was given up for the next snapshot", dir.display()));
-        } else if !store.memory_backed && reserve::ensure(dir, free_bytes(dir)).is_err() {
+            let what = "is full; its reserve is kept for the next snapshot, free some space";
+            store.notices.push(format!("{} {what}", dir.display()));
+        } else if !store.mend() {
             let what = "has no reserve: its file system has no space to spare, or cannot preallocate";
             store.notices.push(format!("{} {what}", dir.display()));
         }
         Ok(store)
+    }
+
+    /// Makes the reserve if there is none and room for it; whether there is one now, or need not be.
+    pub(crate) fn mend(&self) -> bool {
+        self.memory_backed || reserve::ensure(&self.dir, free_bytes(&self.dir)).is_ok()
+    }
+
+    /// Whether the reserve that the next snapshot may need is there, or need not be.
+    pub(crate) fn has_reserve(&self) -> bool {
+        self.memory_backed || reserve::held(&self.dir)
     }
 
     /// Opens a store to read only; nothing is made, written or checked for safety.

@@ -1,18 +1,28 @@
-//! Space held for the day the disk is full: one preallocated file that a snapshot may displace.
+//! Space held for the day the disk is full: one preallocated file, in whose place a snapshot goes on.
+//!
+//! It is not removed to make room, because whatever filled the disk would be first to take the room: the
+//! partial takes the file itself, with its inode and its blocks.
 
+use crate::store::pending::rename_new;
 use nix::fcntl::{FallocateFlags, fallocate};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// A snapshot of a busy host with 10,000 sockets packs to about 0.6 MB; this is for several, or one bad one.
+/// A whole snapshot of a host with 2,000 processes and 5,000 connections packs to 0.3 MB, one of 10,000 threads
+/// and 100,000 sockets to some 2 MB (docs/ARCHITECTURE.md has the figures); this is for one four times as bad.
 pub(crate) const BYTES: u64 = 8 << 20;
 /// Not made where it would take more than a quarter of what is left.
 const FREE_FACTOR: u64 = 4;
 
 fn path(dir: &Path) -> PathBuf {
     dir.join("reserve")
+}
+
+/// Whether there is one.
+pub(crate) fn held(dir: &Path) -> bool {
+    std::fs::symlink_metadata(path(dir)).is_ok_and(|m| m.is_file() && m.blocks() > 0)
 }
 
 /// Makes the reserve if it is not there. Errors: no space for it, or a file system that cannot preallocate.
@@ -36,7 +46,16 @@ pub(crate) fn ensure(dir: &Path, free: Option<u64>) -> io::Result<()> {
     made
 }
 
-/// Gives the space back to the file system; false when there was none to give.
-pub(crate) fn give_up(dir: &Path) -> bool {
-    std::fs::remove_file(path(dir)).is_ok()
+/// Makes the reserve the file `name`, open and locked. It is written from its start, and what is left of it
+/// reads as zeros.
+pub(crate) fn take(dir: &Path, name: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path(dir))?;
+    match file.try_lock() {
+        Err(e @ std::fs::TryLockError::WouldBlock) => return Err(e.into()),
+        // No locks here: as for any partial.
+        Ok(()) | Err(std::fs::TryLockError::Error(_)) => {}
+    }
+    rename_new(&path(dir), name)?;
+    Ok(file)
 }

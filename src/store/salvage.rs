@@ -1,7 +1,7 @@
 //! What interrupted captures left: each dead partial becomes a snapshot, or is kept under a name that
 //! says that nothing in it could be read. Nothing is removed before its successor is on the disk.
 
-use crate::archive::{self, Reader, Salvaged};
+use crate::archive::{self, Now, Reader, Salvaged, Why};
 use crate::model::Wall;
 use crate::store::dir::{NAMES_MAX, take_apart};
 use crate::store::name::{NEWBORN, PARTIAL, SUFFIX, UNREADABLE};
@@ -10,13 +10,10 @@ use crate::store::pending::{rename_new, sync_dir};
 use crate::store::{Error, Result, Store};
 use crate::sys::clock;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Said in the manifest of what is salvaged.
-const NOTE: &str = "the capture was interrupted before it was finished (lastgasp was killed, or the machine went down)";
 
 /// Litter is surely nobody's after this time: it lives for milliseconds.
 const LITTER_AGE: Duration = Duration::from_secs(600);
@@ -43,12 +40,13 @@ pub struct PartialResult {
 }
 
 impl Store {
-    /// Deals with every partial whose writer is gone. Those being written (locked) are left alone.
-    pub fn salvage_partials(&self) -> Result<Vec<PartialResult>> {
+    /// Deals with every partial whose writer is gone. Those being written (locked) are left alone. `now`: what is known
+    /// of this boot, for the manifests.
+    pub fn salvage_partials(&self, now: &Now) -> Result<Vec<PartialResult>> {
         self.sweep();
         let mut results = Vec::new();
         for stored in self.list()?.into_iter().filter(|s| s.partial) {
-            match self.salvage_one(&stored.path) {
+            match self.salvage_one(&stored.path, now) {
                 Ok(None) => {}
                 Ok(Some(fate)) => results.push(PartialResult { partial: stored.path, fate }),
                 Err(e) => {
@@ -60,7 +58,8 @@ impl Store {
         Ok(results)
     }
 
-    /// Removes what a process leaves that dies within `begin` or the write test: empty or all zeros.
+    /// Removes what a process leaves that dies within `begin`, while a partial moves into the reserve (the partial is
+    /// still whole then), or within the write test.
     fn sweep(&self) {
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
         let now = clock::wall();
@@ -68,7 +67,7 @@ impl Store {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             let Ok(meta) = entry.metadata() else { continue };
-            let newborn = name.ends_with(NEWBORN) && meta.len() == 0;
+            let newborn = name.ends_with(NEWBORN) && unlocked(&entry.path());
             let test = name.starts_with(WRITE_TEST);
             let age = now.since(Wall(meta.mtime().saturating_mul(1_000_000)));
             if (newborn || test) && meta.is_file() && age > LITTER_AGE {
@@ -79,7 +78,7 @@ impl Store {
     }
 
     /// `None`: somebody is writing it, or dealt with it meanwhile.
-    fn salvage_one(&self, partial: &Path) -> Result<Option<PartialFate>> {
+    fn salvage_one(&self, partial: &Path, now: &Now) -> Result<Option<PartialFate>> {
         let at = |operation, path: &Path| {
             let path = path.to_owned();
             move |cause| Error::Io { operation, path, cause }
@@ -112,7 +111,7 @@ impl Store {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
         let mut out: File = options.open(&work).map_err(at("create", &work))?;
-        match archive::salvage(partial, &mut out, NOTE) {
+        match archive::salvage(partial, &mut out, Why::Found(now)) {
             Ok(what) => {
                 self.publish_as(&work, &target)?;
                 std::fs::remove_file(partial).map_err(at("remove", partial))?;
@@ -140,8 +139,56 @@ impl Store {
     }
 }
 
+/// Makes a snapshot `to`, which must not be there, of a partial anywhere, which is left as it is.
+///
+/// Errors: `to` is there or cannot be written, `partial` cannot be read or is being written. That nothing in it can be read
+/// is no error but [`PartialFate::Unreadable`], with `partial` as its path.
+pub fn salvage_file(partial: &Path, to: &Path, now: &Now) -> Result<PartialFate> {
+    let at = |operation, path: &Path| {
+        let path = path.to_owned();
+        move |cause| Error::Io { operation, path: path.clone(), cause }
+    };
+    let file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(partial).map_err(at("open", partial))?;
+    if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
+        return Err(at("salvage", partial)(io::Error::other("it is being written")));
+    }
+    if std::fs::symlink_metadata(to).is_ok() {
+        return Err(at("write", to)(io::Error::from_raw_os_error(libc::EEXIST)));
+    }
+    let mut work = to.as_os_str().to_owned();
+    work.push(format!(".new-{}", std::process::id()));
+    let work = PathBuf::from(work);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let mut out = options.open(&work).map_err(at("create", &work))?;
+    let done = if complete(partial) {
+        let copied = (&file).seek(SeekFrom::Start(0)).and_then(|_| io::copy(&mut &file, &mut out));
+        copied.and_then(|_| out.sync_all()).map_err(at("write", &work)).map(|()| PartialFate::Published(to.into()))
+    } else {
+        let what = archive::salvage(partial, &mut out, Why::Found(now)).map_err(Error::from);
+        what.map(|what| PartialFate::Salvaged { path: to.into(), what })
+    };
+    let named = done.and_then(|fate| rename_new(&work, to).map_err(at("write", to)).map(|()| fate));
+    if named.is_err() {
+        let _ = std::fs::remove_file(&work);
+    }
+    match named {
+        Err(Error::Archive(e @ (archive::Error::NothingWhole { .. } | archive::Error::Foreign { .. }))) => {
+            Ok(PartialFate::Unreadable { path: partial.into(), why: e.to_string() })
+        }
+        other => other,
+    }
+}
+
+/// Whether nobody is writing the file.
+fn unlocked(path: &Path) -> bool {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
+    file.is_ok_and(|f| f.try_lock().is_ok())
+}
+
 /// Whether the file is a snapshot to its last byte.
-fn complete(path: &Path) -> bool {
+pub(super) fn complete(path: &Path) -> bool {
     /// Far above any snapshot of ours.
     const UNPACKED_MAX: u64 = 64 << 30;
     Reader::open(path).is_ok_and(|r| r.cut().is_none() && r.verify(UNPACKED_MAX).ok)

@@ -1,6 +1,6 @@
 //! Incidents and snapshots for the tests of archive, store and report.
 
-use lastgasp::archive::{CollectorResult, EntryHead, FORMAT, ManifestHead, SyncData, TierMark, Writer};
+use lastgasp::archive::{CollectorResult, EntryHead, FORMAT, ManifestHead, Now, SyncData, TierMark, Writer};
 use lastgasp::model::{
     BootId, Event, Incident, IncidentId, Kind, Losses, Missing, Origin, Outcome, Severity, Signature, Trigger, Wall,
 };
@@ -103,6 +103,8 @@ pub fn head(incident: Incident) -> ManifestHead {
         ],
         notes: vec!["a note".into()],
         salvaged: None,
+        stores: Vec::new(),
+        completed: None,
         losses: Losses::default(),
     }
 }
@@ -146,13 +148,23 @@ pub fn write_entries<F: Write + SyncData>(w: &mut Writer<F>, incident: &Incident
     Ok(())
 }
 
+/// The boot after the one in which the test snapshot was taken.
+pub fn now() -> Now {
+    Now {
+        at: Wall(T.0 + 600_000_000),
+        boot_id: Some(BootId("11111111-2222-3333-4444-555555555555".into())),
+        kernel: Some("6.1.0-14-amd64".into()),
+        booted_at: Some(Wall(T.0 + 500_000_000)),
+    }
+}
+
 /// What became of so many partial archives whose writers are gone. The lock of a writer outlives it for a moment when another
 /// test was just starting a program: the child holds all descriptors until it has become that program.
 pub fn salvaged(store: &Store, count: usize) -> Vec<PartialResult> {
     let until = Instant::now() + Duration::from_secs(10);
     let mut results = Vec::new();
     loop {
-        results.extend(store.salvage_partials().expect("salvage"));
+        results.extend(store.salvage_partials(&now()).expect("salvage"));
         if results.len() >= count || Instant::now() > until {
             return results;
         }

@@ -17,3 +17,4 @@ mod registry;
 mod report;
 mod source;
 mod store;
+mod stores;

@@ -27,7 +27,7 @@ fn fixture() -> Fixture {
 fn publish(store: &Store, id: &str, at: Wall) -> PathBuf {
     let mut incident = keeping::incident(id, at);
     let pending = store.begin(&incident).expect("begin");
-    let mut w = Writer::create(pending.file().expect("file"), pending.top_dir()).expect("writer");
+    let mut w = Writer::create(pending.file(), pending.top_dir()).expect("writer");
     write_entries(&mut w, &incident).expect("write");
     incident.losses.add("kmsg_overrun_records", 5);
     incident.events = vec![keeping::event()];
@@ -223,7 +223,7 @@ fn a_salvaged_snapshot_says_so_on_its_page() {
     let f = fixture();
     let incident = keeping::incident("half0000", Wall(T.0 + 120_000_000));
     let pending = f.store.begin(&incident).expect("begin");
-    let mut w = Writer::create(pending.file().expect("file"), pending.top_dir()).expect("writer");
+    let mut w = Writer::create(pending.file(), pending.top_dir()).expect("writer");
     write_entries(&mut w, &incident).expect("write");
     drop(w);
     assert!(f.run(&["list"], 0).contains("(being written, or interrupted) hung task"));
@@ -245,7 +245,7 @@ fn hostile_text_is_made_visible_everywhere_on_the_page() {
     incident.limits = vec!["limit \u{202e}".into()];
     let pending = f.store.begin(&incident).expect("begin");
     assert!(pending.path().starts_with(f.store.dir()));
-    let mut w = Writer::create(pending.file().expect("file"), pending.top_dir()).expect("writer");
+    let mut w = Writer::create(pending.file(), pending.top_dir()).expect("writer");
     w.append_incident(&incident).expect("append");
     let mut head = keeping::head(incident);
     head.notes = vec!["note \x1b[1m".into()];

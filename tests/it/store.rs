@@ -20,7 +20,7 @@ fn temp() -> (tempfile::TempDir, Store) {
 fn write(store: &Store, id: &str, at: Wall, finish: bool) -> Pending {
     let incident = keeping::incident(id, at);
     let pending = store.begin(&incident).expect("begin");
-    let mut w = Writer::create(pending.file().expect("file"), pending.top_dir()).expect("writer");
+    let mut w = Writer::create(pending.file(), pending.top_dir()).expect("writer");
     write_entries(&mut w, &incident).expect("write");
     if finish {
         w.finish(keeping::head(incident)).expect("finish");
@@ -107,7 +107,7 @@ fn a_snapshot_is_found_by_what_an_operator_types() {
 fn an_interrupted_capture_is_salvaged_once_its_writer_is_gone() {
     let (_dir, store) = temp();
     let half = write(&store, "half0000", T, false);
-    assert!(store.salvage_partials().expect("salvage").is_empty(), "it is locked by its writer");
+    assert!(store.salvage_partials(&keeping::now()).expect("salvage").is_empty(), "it is locked by its writer");
     let partial = half.path().to_owned();
     drop(half);
     let results = keeping::salvaged(&store, 1);
@@ -121,7 +121,7 @@ fn an_interrupted_capture_is_salvaged_once_its_writer_is_gone() {
     assert!(report.salvaged.expect("says so").contains("interrupted"));
     assert_eq!(what.entries as usize, contents().len() + 1);
     assert_eq!(r.incident().expect("incident"), keeping::incident("half0000", T));
-    assert!(store.salvage_partials().expect("salvage").is_empty());
+    assert!(store.salvage_partials(&keeping::now()).expect("salvage").is_empty());
     assert_eq!(names(store.dir()).len(), 2, "the snapshot and the reserve");
 }
 
@@ -285,9 +285,12 @@ fn the_writer_of_a_partial_may_die_at_any_moment_of_a_capture() {
     // open file description stands for the dead process's absence.
     let (_dir, store) = temp();
     let pending = write(&store, "ab12cd34", T, false);
-    let file = pending.file().expect("file");
+    let file = pending.file();
     drop(pending);
-    assert!(store.salvage_partials().expect("salvage").is_empty(), "the writer's copy still holds the lock");
+    assert!(
+        store.salvage_partials(&keeping::now()).expect("salvage").is_empty(),
+        "the writer's copy still holds the lock"
+    );
     drop(file);
     assert_eq!(keeping::salvaged(&store, 1).len(), 1);
 }
@@ -318,7 +321,7 @@ fn a_killed_capture_is_salvaged_by_the_next_start() {
     let out = std::io::BufReader::new(child.stdout.take().expect("piped"));
     let said = out.lines().map(|l| l.expect("utf-8")).find(|l| l.contains("ready "));
     assert!(said.is_some(), "it ended early");
-    assert!(store.salvage_partials().expect("salvage").is_empty(), "it is being written");
+    assert!(store.salvage_partials(&keeping::now()).expect("salvage").is_empty(), "it is being written");
     child.kill().expect("SIGKILL");
     child.wait().expect("reaped");
     let results = keeping::salvaged(&store, 1);
@@ -369,7 +372,7 @@ fn a_full_disk_costs_the_reserve_and_not_the_snapshot() {
         fill(dir, "junk");
         let incident = keeping::incident("full0000", T);
         let pending = store.begin(&incident).expect("begin");
-        let mut w = Writer::create(pending.file().expect("file"), pending.top_dir()).expect("writer");
+        let mut w = Writer::create(pending.file(), pending.top_dir()).expect("writer");
         write_entries(&mut w, &incident).expect("the reserve makes room");
         w.finish(keeping::head(incident.clone())).expect("finish");
         let path = pending.publish().expect("publish");
@@ -381,16 +384,23 @@ fn a_full_disk_costs_the_reserve_and_not_the_snapshot() {
         assert!(e.contains("No space left"), "{e}");
         let incident = keeping::incident("full0001", T);
         let pending = store.begin(&incident).expect("a name costs no page");
-        let mut w = Writer::create(pending.file().expect("file"), pending.top_dir()).expect("writer");
+        let mut w = Writer::create(pending.file(), pending.top_dir()).expect("writer");
         assert!(write_entries(&mut w, &incident).expect_err("full").is_no_space());
         drop((w, pending));
-        assert!(matches!(store.salvage_partials().expect("salvage")[0].fate, PartialFate::Unreadable { .. }));
-        // An open store finds space again by giving up a reserve.
+        assert!(matches!(
+            store.salvage_partials(&keeping::now()).expect("salvage")[0].fate,
+            PartialFate::Unreadable { .. }
+        ));
+        // A full store with a reserve can be opened, and keeps the reserve for the snapshot.
         std::fs::remove_file(dir.join("more")).expect("remove");
         std::fs::write(dir.join("reserve"), vec![1u8; 1 << 17]).expect("write");
         fill(dir, "more");
         let store = Store::open(dir).expect("open");
-        assert!(store.notices().iter().any(|n| n.contains("reserve was given up")), "{:?}", store.notices());
+        assert!(
+            store.notices().iter().any(|n| n.contains("its reserve is kept for the next snapshot")),
+            "{:?}",
+            store.notices()
+        );
     });
 }
 
@@ -425,6 +435,6 @@ fn litter_of_dead_processes_is_swept_but_only_when_it_is_old() {
             f.set_modified(old).expect("touch");
         }
     }
-    assert!(store.salvage_partials().expect("salvage").is_empty());
+    assert!(store.salvage_partials(&keeping::now()).expect("salvage").is_empty());
     assert_eq!(names(store.dir()), [".write-test-2", "notes.new", "reserve"]);
 }

@@ -10,6 +10,7 @@ use crate::incident::Decision;
 use crate::model::{Event, Happening, HistoryLine, Incident, IncidentId, Kind, Mono, Signal, Trigger};
 use crate::source::role::TailOrder;
 use crate::sys::{clock, random};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,6 +139,7 @@ impl Core {
     pub(super) fn tell(&mut self, news: News) {
         match news {
             News::Ready { store, notices } => {
+                self.away.ready(&store, clock::mono());
                 let first = self.counts.store.replace(store.clone());
                 if first.as_ref() != Some(&store) {
                     self.say(log::Level::Info, format!("snapshots go to {}", store.display()));
@@ -149,8 +151,13 @@ impl Core {
             News::Published { published, incident, late } => {
                 self.keep_wanted |= std::mem::take(&mut self.keep_after_capture);
                 let id = published.id.clone();
+                self.away.published(&published.path, clock::mono());
                 self.published(published, *incident);
                 self.incidents.missed(&id, &late, clock::mono());
+            }
+            News::Durable { id, ms } => {
+                let text = format!("snapshot {id}: the first tier is on the disk after {ms} ms");
+                self.say(log::Level::Info, text);
             }
             News::Retry { id, error } => {
                 // What the worker left is salvaged when the incident is dealt with: until then the next
@@ -175,6 +182,21 @@ impl Core {
             }
             News::Notice(text) => self.say(log::Level::Warn, text),
         }
+    }
+
+    /// A snapshot that had gone to another store lies in its own now.
+    pub(super) fn moved(&mut self, id: IncidentId, host: String, kind: Kind, path: PathBuf) {
+        let detail = Some(path.display().to_string());
+        self.counts.last.iter_mut().filter(|l| l.published.id == id).for_each(|l| l.published.path = path.clone());
+        self.remember(HistoryLine {
+            at: clock::wall(),
+            what: Happening::Moved,
+            host,
+            kind: Some(kind),
+            title: None,
+            incident: Some(id),
+            detail,
+        });
     }
 
     pub(super) fn published(&mut self, published: Published, incident: Incident) {

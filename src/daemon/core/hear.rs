@@ -85,8 +85,15 @@ impl Core {
     pub(super) fn hear_keep(&mut self) {
         let mut found = Vec::new();
         let alive = self.keep.messages::<Found>(&mut self.buf, &mut found);
-        for Found(text) in found {
-            self.say(log::Level::Info, text);
+        for found in found {
+            match found {
+                Found::Told(text) => self.say(log::Level::Info, text),
+                Found::Moved { id, host, kind, path, text } => {
+                    self.say(log::Level::Warn, text);
+                    self.moved(id, host, kind, path);
+                }
+                Found::Away(n) => self.away.count(n, clock::mono()),
+            }
         }
         if !matches!(alive, Ok(true)) {
             let child = self.keep.drop_child(clock::mono(), &mut self.poller);

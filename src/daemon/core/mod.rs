@@ -2,6 +2,7 @@
 //! decision and an order, in that order; nothing in here waits but the epoll.
 
 mod act;
+mod away;
 mod drill;
 mod hear;
 mod network;
@@ -12,6 +13,7 @@ mod voice;
 use crate::config::Config;
 use crate::daemon::children::{Abandoned, Helper};
 use crate::daemon::control::Control;
+use crate::daemon::core::away::Away;
 use crate::daemon::core::recount::Recount;
 use crate::daemon::drills::Drill;
 use crate::daemon::poller::{Poller, Token};
@@ -83,6 +85,7 @@ pub struct Core {
     keep_wanted: bool,
     /// A worker left something to salvage; another one is at the same incident.
     keep_after_capture: bool,
+    away: Away,
     /// Lines of history since then.
     history: (Mono, u32),
     /// Services that are down: number of the opening event, incident.
@@ -117,6 +120,7 @@ impl Core {
         Core {
             incidents: Incidents::new(parts.config.incident.clone(), parts.identity.clone()),
             workers: Workers::new(parts.config.clone()),
+            away: Away::new(crate::store::candidates(&parts.config.store, None).into_iter().next()),
             probes,
             config: parts.config,
             identity: parts.identity,

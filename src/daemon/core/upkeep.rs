@@ -20,6 +20,7 @@ impl Core {
     /// Children that should run do; what is due is done.
     pub(super) fn keep_up(&mut self) {
         let now = clock::mono();
+        self.keep_wanted |= self.away.take_due(now);
         let start = TailOrder::Start { consoles: self.config.consoles.clone(), state_file: self.state_file.clone() };
         let started = [
             self.tail.ensure(now, &mut self.poller, &[start]),
