@@ -188,6 +188,8 @@ impl Inner<'_> {
     /// Waits for the store that counts until `done`. Errors: it failed, or it has been silent for [`PATIENCE`].
     fn wait<T>(&mut self, done: impl Fn(&Stores) -> Option<T>) -> Result<T, String> {
         loop {
+            // Answers that came while nobody listened are no silence.
+            self.stores.hear_all();
             if let Part::Failed(why) = &self.stores.lines[self.at].part {
                 return Err(why.clone());
             }
@@ -215,7 +217,7 @@ impl Inner<'_> {
                 continue;
             }
             self.turn = clock::mono();
-            if self.stores.open(i) {
+            if self.stores.open(i, PATIENCE) {
                 self.start(i);
                 return Ok(());
             }
@@ -234,6 +236,7 @@ impl Inner<'_> {
         let until = clock::mono().plus(LAST_MAX);
         self.turn = clock::mono();
         loop {
+            self.stores.hear_all();
             let mut slow = false;
             for i in 0..self.stores.lines.len() {
                 let part = &self.stores.lines[i].part;

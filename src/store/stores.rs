@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-/// A store that was not opened by then is passed over; it may still answer later.
-const OPEN_MAX: Duration = Duration::from_secs(2);
+/// A store that was not opened by then is passed over; it may still answer later. Longer than during a capture: a spare
+/// has the time, and a disk under load should not send snapshots to memory.
+const OPEN_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub struct Stores {
@@ -84,11 +85,12 @@ impl Stores {
     /// The first store that can be written to; those before it are (once more) tried to be opened, each for at most
     /// [`OPEN_MAX`]. `None`: there is none, see [`Stores::why_none`].
     pub fn settle(&mut self) -> Option<usize> {
-        (0..self.lines.len()).find(|i| self.open(*i))
+        (0..self.lines.len()).find(|i| self.open(*i, OPEN_MAX))
     }
 
-    /// Whether store `i` is open, or can be within [`OPEN_MAX`].
-    pub(super) fn open(&mut self, i: usize) -> bool {
+    /// Whether store `i` is open, or can be within `wait`.
+    pub(super) fn open(&mut self, i: usize, wait: Duration) -> bool {
+        self.hear_all();
         if self.lines[i].shunned {
             return false;
         }
@@ -98,7 +100,7 @@ impl Stores {
         }
         while self.lines[i].state == State::Opening {
             let silent = self.silent(i);
-            if silent >= OPEN_MAX || !self.hear(OPEN_MAX - silent) && self.silent(i) >= OPEN_MAX {
+            if silent >= wait || !self.hear(wait - silent) && self.silent(i) >= wait {
                 break;
             }
         }
@@ -156,7 +158,8 @@ impl Stores {
     }
 
     /// The stores that have not answered something for longer than `silence`.
-    pub fn hung(&self, silence: Duration) -> Vec<PathBuf> {
+    pub fn hung(&mut self, silence: Duration) -> Vec<PathBuf> {
+        self.hear_all();
         let hung = |(i, _): &(usize, &Line)| self.silent(*i) >= silence;
         self.lines.iter().enumerate().filter(hung).map(|(_, l)| l.dir.clone()).collect()
     }
@@ -208,8 +211,12 @@ impl Stores {
 
     /// For how long the oldest job of store `i` has had no answer.
     pub(super) fn silent(&self, i: usize) -> Duration {
-        let oldest = self.lines[i].waiting.front();
-        oldest.map_or(Duration::ZERO, |(_, since)| clock::mono().since(*since))
+        self.lines[i].silent()
+    }
+
+    /// Takes the answers that are there. Before any look at how long a store has been silent.
+    pub(super) fn hear_all(&mut self) {
+        while self.hear(Duration::ZERO) {}
     }
 
     /// Takes one answer, waiting for it at most `wait`; false when none came.
@@ -244,13 +251,17 @@ impl Stores {
 }
 
 impl Line {
+    fn silent(&self) -> Duration {
+        self.waiting.front().map_or(Duration::ZERO, |(_, since)| clock::mono().since(*since))
+    }
+
     /// Why snapshots do not go here; `None`: it was not tried.
     pub(super) fn trouble(&self) -> Option<String> {
         match &self.state {
             State::Closed(why) => Some(why.clone()),
             State::Opening => {
-                let (dir, s) = (self.dir.display(), OPEN_MAX.as_secs());
-                Some(format!("store {dir} does not answer: opening it takes longer than {s} s"))
+                let (dir, s) = (self.dir.display(), self.silent().as_secs());
+                Some(format!("store {dir} does not answer: it has not been opened for {s} s"))
             }
             _ if self.shunned => {
                 Some(format!("store {} is left alone: a write to it has not come back", self.dir.display()))

@@ -4,7 +4,7 @@ use crate::keeping::{self, T, contents, write_entries};
 use lastgasp::archive::{EntryHead, ManifestHead, Reader, StoreTry, TierEnd, Writer, tier_entry};
 use lastgasp::config::StoreConfig;
 use lastgasp::model::{BootId, Wall};
-use lastgasp::store::{MovedFate, PartialFate, Relay, Store, Stores, salvage_file};
+use lastgasp::store::{MovedFate, PATIENCE, PartialFate, Relay, Store, Stores, salvage_file};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ fn write(stores: &mut Stores, id: &str, midway: impl FnOnce()) -> std::io::Resul
         w.append(&EntryHead { path, at: T, collector: "tasks", truncated: false }, bytes).expect("append");
         if n == half {
             w.sync().expect("synced");
+            w.flush_frame().expect("written");
+            relay.order_sync();
             midway.take().expect("once")();
         }
     }
@@ -98,6 +100,17 @@ fn a_store_that_fails_in_the_middle_gives_the_whole_snapshot_to_the_next_and_get
     let (home, other) = (Store::open(&a).expect("open"), Store::open(&b).expect("open"));
     // The failure came after the manifest, which therefore does not know; only what memory would lose is moved then.
     assert_eq!(home.bring_home(&other).expect("list").len(), usize::from(other.is_memory_backed()));
+}
+
+#[test]
+fn a_capture_that_takes_longer_than_the_patience_is_no_silence_of_the_store() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    let mut stores = Stores::start(&config(&[&a, &b]), &[]).expect("threads");
+    let slow_collectors = || std::thread::sleep(PATIENCE + Duration::from_millis(200));
+    let path = write(&mut stores, "busy0000", slow_collectors).expect("published");
+    assert_eq!(path.parent(), Some(a.as_path()));
+    assert!(tries(&path).is_empty() && !b.exists());
 }
 
 /// A snapshot in `store` that says that `home` was tried first.

@@ -97,8 +97,10 @@ while [ "$(status .snapshots)" = 2 ]; do
     sleep 0.2
 done
 say "worker stopped: snapshot in the second store after $(($(now_ms) - began)) ms; the core answered $answers times meanwhile"
-is "where the snapshot went" "$(dirname "$(status '.last_snapshots[-1].path')")" "$SECOND"
-snapshot=$(newest "$SECOND")
+has "where the snapshot went" "$(status '.log[].text')" "^snapshot \w+ is in $SECOND/"
+# Nothing is wrong with the first store, so it is soon there.
+await 90 '[ "$(dirname "$(status ".last_snapshots[-1].path")")" = "$STORE" ] && [ "$(archive_count "$SECOND")" = 0 ]' "the move home"
+snapshot=$(status '.last_snapshots[-1].path')
 sound "$snapshot"
 has "notes of the manifest" "$(manifest "$snapshot" '.notes[]')" "an attempt before this one failed: the snapshot.s first tier did not reach the disk in time"
 await 30 '[ "$(status .spare_ready)" = true ]' "a spare worker"

@@ -54,7 +54,7 @@ snap full "$FULL" "$GOOD" || fail "snap with a full first store: $(cat "$T/full.
 went full "$GOOD" "$FULL.*No space left on device.*(free some space|\\[store\\] dirs).*snapshots go to $GOOD"
 is "full: left in the full store" "$(find "$FULL" -mindepth 1 -not -name reserve)" ""
 
-# The reserve, made while there was space, is given up for the snapshot when there is none.
+# The reserve, made while there was space, becomes the snapshot when there is none.
 rm "$T/small/ballast" "$T/small/ballast2"
 snap roomy "$FULL" "$GOOD" || fail "snap: $(cat "$T/roomy.err")"
 went roomy "$FULL"
@@ -65,7 +65,7 @@ elif [ -e "$FULL/reserve" ]; then
     dd if=/dev/zero of="$T/small/ballast" bs=64k 2>/dev/null || true
     dd if=/dev/zero of="$T/small/ballast2" bs=4k 2>/dev/null || true
     snap reserve "$FULL" "$GOOD" || fail "snap into the reserve: $(cat "$T/reserve.err")"
-    went reserve "$FULL" "$FULL is full; its reserve was given up"
+    went reserve "$FULL" "$FULL is full: the snapshot took the place of its reserve"
     [ ! -e "$FULL/reserve" ] || fail "the reserve is still there"
     rm -f "$T/small/ballast" "$T/small/ballast2"
 else
@@ -113,7 +113,8 @@ mkdir "$T/tiny"
 mount -t tmpfs -o size=96k,mode=0700 tmpfs "$T/tiny"
 MOUNTS+=("$T/tiny")
 snap tiny "$T/tiny" "$GOOD" || fail "snap: $(cat "$T/tiny.err")"
-went tiny "$GOOD" "an attempt before this one failed: write the snapshot $T/tiny/.*No space left on device"
+went tiny "$GOOD" "write $T/tiny/.*No space left on device.*goes to the next store"
+is "tiny: left in the full store" "$(find "$T/tiny" -mindepth 1)" ""
 
 # --- the watch says it too, once
 

@@ -34,7 +34,7 @@ row "store's disk full, a program takes every free byte" "not one 4 KiB block ca
 
 # --- no reserve any more: the next store, and home again when there is room
 
-await 40 'said "snapshots go to $NEXT_STORE" >/dev/null' "the next store is ready beforehand"
+await 90 'said "snapshots go to $NEXT_STORE" >/dev/null' "the next store is ready beforehand"
 trigger
 went "$NEXT_STORE"
 tried "$HOME_STORE" "No space left on device"
@@ -42,9 +42,9 @@ away=$SNAP away_ms=$SNAP_MS
 kill -KILL "$greedy"
 unfill "$T/home"
 began=$(now_ms)
-came_home "$HOME_STORE" "$(basename "$away")"
+came_home "$HOME_STORE" "$(basename "$away")" 90
 row "disk full, the reserve is spent" "as above" "next store; moved home $((($(now_ms) - began) / 1000)) s after there was room" "$away_ms"
-await 40 '[ -e "$HOME_STORE/reserve" ]' "a new reserve"
+await 90 '[ -e "$HOME_STORE/reserve" ]' "a new reserve"
 trigger
 went "$HOME_STORE"
 is "tries when all is well" "$(manifest "$SNAP" .stores)" null

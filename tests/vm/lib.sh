@@ -54,6 +54,16 @@ vm_require() {
     vm_skip "missing here: apt-get install --no-install-recommends ${missing[*]}"
 }
 
+# $LASTGASP: a program that needs no library of the guest's. Run from the root of the source.
+vm_static_program() {
+    local target
+    target=$(uname -m)-unknown-linux-gnu
+    [ -z "${LASTGASP:-}" ] || return 0
+    RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target "$target"
+    LASTGASP=$(realpath "${CARGO_TARGET_DIR:-target}/$target/release/lastgasp")
+    export LASTGASP
+}
+
 # Only for guests with a root file system of their own: a proving-ground guest needs no root.
 vm_require_root() { [ "$(id -u)" = 0 ] || vm_skip "building a root file system needs root"; }
 

@@ -41,10 +41,22 @@ class Disk:
         self.lost = 0  # writes, at the cuts
         self.kept = 0
         self.listener = None
+        self.armed = None  # the power fails at this write
+        self.failed = threading.Event()
+
+    def arm(self, writes):
+        """The power fails at that many writes from now, with the last of them in the cache."""
+        with self.lock:
+            self.armed = writes
 
     def write(self, offset, data):
         self.seen[offset : offset + len(data)] = data
         self.cache.append((offset, data))
+        if self.armed is not None:
+            self.armed -= 1
+            if self.armed <= 0:
+                self.dead = True
+                self.failed.set()
 
     def flush(self):
         self.flushes += 1
@@ -74,11 +86,13 @@ class Disk:
                         self.medium[offset + at : offset + at + len(piece)] = piece
             self.cache.clear()
             self.lost += lost
+            self.armed = None
             return lost
 
     def power_on(self):
         with self.lock:
             self.dead = False
+            self.failed.clear()
             self.seen = bytearray(self.medium)
 
     def listen(self, path):
@@ -148,6 +162,8 @@ class Disk:
                 self.flush()
             else:
                 error = EINVAL
+            if self.dead:
+                return False
         connection.sendall(struct.pack(">IIQ", 0x67446698, error, handle) + answer)
         return True
 

@@ -3,7 +3,8 @@
 
     power.py [--cuts N] [--jobs N] [--seed N] [--image DIR] [--lying] [--keep DIR]
 
-The disk has a volatile write cache (disk.py). Each boot goes on from what the cut before left: a watch starts, completes
+The disk has a volatile write cache (disk.py). The moment is random in time, or, for half of the cuts, the random n-th write
+to the disk: what is not flushed yet is there for milliseconds only, and time alone would seldom meet it. Each boot goes on from what the cut before left: a watch starts, completes
 what it finds, and captures kernel faults one after the other, or does nothing, until the power is cut. The guest says on a
 serial line what its watch logs; what was said before the cut must be true after it:
 
@@ -80,7 +81,8 @@ class Boot:
         self.heard = threading.Condition()
 
     def run(self, mode, moment):
-        """Cuts `moment` seconds after the watch is ready (mode `start`: after its first word); waits in mode `peace`."""
+        """Cuts `moment` seconds after the watch is ready (mode `start`: after its first word; modes `writes` and `first
+        writes`: that many writes after it is, or after the boot); waits in mode `peace`."""
         with tarfile.open(self.dir / "payload.tar", "w") as tar:
             for name, text in (("settings", 'MODULES=""\n'), ("guest.toml", CONFIG), ("before", GUEST.replace("MODE", mode))):
                 (self.dir / name).write_text(text)
@@ -97,9 +99,13 @@ class Boot:
         try:
             line = control.accept()[0]
             threading.Thread(target=self.listen, args=(line,), daemon=True).start()
-            first = {"start": r"lastgasp|watch", "peace": r"^guest: settled"}.get(mode, r"^guest: ready")
+            first = {"start": r"watch", "first writes": r"watch", "peace": r"^guest: settled"}.get(mode, r"^guest: ready")
             came = self.await_word(first, 150)
-            if came:
+            if came and "writes" in mode:
+                self.disk.arm(round(moment))
+                # An idle disk may not be written to that often.
+                self.disk.failed.wait(20)
+            elif came:
                 time.sleep(moment)
             lost = self.disk.cut()
             # Words on their way count only if they were said before: what the host has heard by now was.
@@ -171,8 +177,9 @@ class Chain:
             self.disk = disks.Disk(image.read_bytes(), seed=self.random.random(), lying=self.args.lying)
             self.disk.listen(str(self.dir / "disk.sock"))
             for n in range(self.cuts):
-                mode = self.random.choice(["captures", "captures", "captures", "idle", "start"])
-                moment = self.random.uniform(0, {"captures": 5, "idle": 3, "start": 2}[mode])
+                mode = self.random.choice(["captures", "captures", "idle", "start", "writes", "writes", "writes", "first writes"])
+                most = {"captures": 5, "idle": 3, "start": 2, "writes": 120, "first writes": 40}
+                moment = self.random.uniform(0, most[mode])
                 self.cut(n, mode, moment)
                 if self.problems and self.args.keep:
                     break
@@ -205,10 +212,10 @@ class Chain:
         self.modes[mode] = self.modes.get(mode, 0) + 1
         self.hear(words)
         before = len(self.problems)
-        left = self.judge(f"chain {self.number} cut {n} ({mode}, {moment:.2f} s)")
+        left = self.judge(f"chain {self.number} cut {n} ({mode}, {moment:.2f})")
         if self.args.verbose or len(self.problems) > before:
             told = f"{len(self.durable)} T0 and {len(self.published)} archives told"
-            print(f"chain {self.number} cut {n}: {mode} {moment:.2f} s, {told}, {left} on the disk; {self.problems[before:]}", flush=True)
+            print(f"chain {self.number} cut {n}: {mode} {moment:.2f}, {told}, {left} on the disk; {self.problems[before:]}", flush=True)
 
     def peace(self):
         """A last start that is left alone until nothing is to be completed."""
