@@ -4,6 +4,7 @@
 //! One thread listens to the core, one writes the archive, the pool's threads collect. A collector
 //! that hangs in the kernel pins this process after its work is done, and nobody waits for it.
 
+use crate::capture::command_lines::Keeper;
 use crate::capture::context::Shared;
 use crate::capture::pool::Pool;
 use crate::capture::protocol::{Message, Order};
@@ -17,6 +18,7 @@ use crate::store::{self, Store};
 use crate::sys::capability::{self, Capability};
 use crate::sys::ipc::{Channel, Received};
 use crate::sys::{clock, memory};
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +27,9 @@ use std::time::Duration;
 const THREADS: usize = 10;
 
 /// Runs the role until its one snapshot is published or the core is gone.
-pub fn run(channel: Channel) -> io::Result<()> {
+///
+/// `command_lines`: the file in memory that the cache of command lines lies in.
+pub fn run(channel: Channel, command_lines: Option<File>) -> io::Result<()> {
     let mut buf = Vec::new();
     let preparation = match channel.recv::<Order>(&mut buf, None)? {
         Received::Message(Order::Prepare(p)) => p,
@@ -47,12 +51,13 @@ pub fn run(channel: Channel) -> io::Result<()> {
                 .push(format!("the capture worker is not locked in memory ({e}); raise LimitMEMLOCK or run as root"));
         }
     }
+    let keeper = Keeper::start(command_lines, preparation.lock);
     channel.send(&Message::Ready { store: store.dir().to_path_buf(), notices: notices.clone() })?;
     loop {
         match channel.recv::<Order>(&mut buf, None)? {
             Received::Message(Order::Capture { incident, unfinished, collectors, earlier }) => {
                 notices.extend(earlier.iter().map(|e| format!("an attempt before this one failed: {e}")));
-                let job = Job { config, store: &store, pool: &pool, held: &held, notices };
+                let job = Job { config, store: &store, pool: &pool, held: &held, notices, keeper: &keeper };
                 return job.capture(*incident, unfinished, collectors.as_deref(), &channel);
             }
             Received::Message(_) | Received::Empty => {}
@@ -67,6 +72,7 @@ struct Job<'a> {
     pool: &'a Pool,
     held: &'a [Capability],
     notices: Vec<String>,
+    keeper: &'a Keeper,
 }
 
 impl Job<'_> {
@@ -81,6 +87,8 @@ impl Job<'_> {
         listen(Arc::clone(channel), updates.clone(), self.pool)?;
         let deadline = Deadline::after(clock::mono(), Duration::from_millis(self.config.capture.deadline_ms));
         let base = base(&self.config, incident, deadline);
+        // Nobody else has set it.
+        let _ = base.shared.command_lines.set(self.keeper.lines());
         let specs: Vec<&'static Spec> =
             registry::ALL.iter().copied().filter(|s| only.is_none_or(|o| o.iter().any(|n| n == s.name))).collect();
         let notes = self.notices;

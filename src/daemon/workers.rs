@@ -3,14 +3,16 @@
 
 use crate::capture::protocol::{Message, Order, Preparation, Published, fit_event, fit_incident};
 use crate::config::Config;
-use crate::daemon::children::{Abandoned, spawn_role};
+use crate::daemon::children::{Abandoned, spawn_capture};
 use crate::daemon::poller::{Poller, Token};
 use crate::model::{Event, Incident, IncidentId, Losses, Mono};
 use crate::store;
 use crate::sys::ipc::Received;
+use crate::sys::memfd;
 use crate::sys::process::Child;
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -116,6 +118,8 @@ pub struct Ground<'a> {
 #[derive(Debug)]
 pub struct Workers {
     config: Config,
+    /// The file in memory with the cache of command lines, which one worker after the other keeps.
+    command_lines: Option<OwnedFd>,
     spare: Option<Worker>,
     spare_retry_at: Mono,
     /// How long the next replacement of a spare waits; grows while they fail.
@@ -133,6 +137,8 @@ impl Workers {
     pub fn new(config: Config) -> Workers {
         Workers {
             config,
+            // Without it a hung process has no command line, which its entry says.
+            command_lines: memfd::create(c"lastgasp-command-lines").ok(),
             spare: None,
             spare_retry_at: Mono(0),
             respawn_wait: Duration::ZERO,
@@ -173,7 +179,7 @@ impl Workers {
     }
 
     fn spawn(&self, avoid: Vec<PathBuf>, lock: bool, poller: &mut Poller) -> io::Result<Worker> {
-        let child = spawn_role("capture")?;
+        let child = spawn_capture(self.command_lines.as_ref())?;
         poller.add(&child.channel, Token::Worker(child.pid.0))?;
         child.channel.try_send(&Order::Prepare(Box::new(Preparation { config: self.config.clone(), avoid, lock })))?;
         Ok(Worker { child, store: None })
