@@ -56,7 +56,7 @@ pub fn run(channel: Channel, command_lines: Option<File>) -> io::Result<()> {
     loop {
         match channel.recv::<Order>(&mut buf, None)? {
             Received::Message(Order::Capture { incident, unfinished, collectors, earlier }) => {
-                notices.extend(earlier.iter().map(|e| format!("an attempt before this one failed: {e}")));
+                notices.extend(earlier);
                 let job = Job { config, store: &store, pool: &pool, held: &held, notices, keeper: &keeper };
                 return job.capture(*incident, unfinished, collectors.as_deref(), &channel);
             }

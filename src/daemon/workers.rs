@@ -2,6 +2,7 @@
 //! to do when one fails, dies or does not get its bytes to the disk.
 
 use crate::capture::protocol::{Message, Order, Preparation, Published, fit_event, fit_incident};
+use crate::capture::registry;
 use crate::config::Config;
 use crate::daemon::children::{Abandoned, spawn_capture};
 use crate::daemon::poller::{Poller, Token};
@@ -30,8 +31,9 @@ const TOLD_MAX: usize = 32;
 const ATTEMPTS_MAX: usize = 4;
 /// Most characters of a failed attempt's reason that the next one is told.
 const EARLIER_MAX: usize = 500;
-/// Stuck workers that are tolerated before no new spare is started.
+/// Stuck workers that are tolerated before no new spare is started, and captures leave out what may hang.
 const STUCK_MAX: usize = 4;
+const SAFE_ONLY: &str = "no files, devices or programs of the host";
 const RESPAWN_WAIT: Duration = Duration::from_secs(2);
 const RESPAWN_WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -207,11 +209,20 @@ impl Workers {
             }
         };
         fit_incident(&mut this.incident);
+        // What made the others hang would make this one hang too.
+        let stuck = g.abandoned.reap();
+        let safe = stuck >= STUCK_MAX;
+        let before = this.earlier.iter().map(|e| format!("an attempt before this one failed: {e}"));
+        let mut earlier: Vec<String> = before.collect();
+        if safe {
+            earlier
+                .push(format!("{stuck} workers hang in the kernel: only what cannot hang is collected ({SAFE_ONLY})"));
+        }
         let order = Order::Capture {
             incident: this.incident.clone(),
             unfinished: this.unfinished,
-            collectors: None,
-            earlier: this.earlier.clone(),
+            collectors: safe.then(|| registry::SAFE.iter().map(|s| s.name.to_owned()).collect()),
+            earlier,
         };
         if let Err(e) = worker.child.channel.try_send(&order) {
             g.poller.remove(&worker.child.channel, Token::Worker(worker.child.pid.0));
