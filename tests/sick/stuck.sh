@@ -5,6 +5,9 @@
 #   hold HOW FILE COUNT [WORD…]  so many processes, healthy yet; pids in HELD
 #   strike                       lets all in HELD hang, and awaits that they do
 #
+#   healthy COUNT                so many processes `sleep 1000000.N`, none of which a capture may lose
+#   baseline                     the time of a capture here while nothing hangs, in BASELINE_MS; in_time checks SNAP_MS by it
+#
 # All of them go when the scenario ends, whatever happens: the end of the server frees whoever waits for it, and the
 # server ends by itself after five minutes.
 
@@ -13,6 +16,30 @@ need gcc setsid
 STUCK=$T/stuck
 gcc -O1 -Wall -pthread -o "$STUCK" "$(dirname "${BASH_SOURCE[0]}")/stuck.c" || fail "build stuck.c"
 HELD=()
+
+healthy() {
+    local i
+    for i in $(seq "$1"); do
+        sleep "1000000.$i" &
+        PIDS+=($!)
+        disown $!
+    done
+}
+
+baseline() {
+    trigger 60
+    BASELINE_MS=$SNAP_MS
+    # On a crowded machine it may not get through in its time, with or without the fault.
+    BASELINE_DESCRIPTORS=$(outcome descriptors)
+    await 60 '[ "$(status .spare_ready)" = true ]' "the next spare worker"
+}
+
+# A few readers' limits more than without the fault, on a machine that may be busy.
+in_time() {
+    local most=$((2 * BASELINE_MS + 3000))
+    [ "$SNAP_MS" -le $most ] || fail "$1: the capture took $SNAP_MS ms; without the fault $BASELINE_MS ms"
+    say "$1: $SNAP_MS ms; without the fault $BASELINE_MS ms"
+}
 
 dead_fuse() {
     FUSE=$T/fuse
@@ -67,6 +94,9 @@ tools_hang() {
     must_hang 1 pidof no-such-process-anywhere
     must_hang 2 lsof -b
 }
+
+# of_tasks FILE: pid, state, wchan, syscall, innermost function of the stack of each process, a line each.
+of_tasks() { jq -r '[.pid, .state, .wchan // "-", (.syscall // "-" | split(" ")[0]), (.stack // ["-"])[0], .in_execve // false] | @tsv' "$1"; }
 
 # remembered COUNT: the cache of command lines has so many of them. Read through the core's descriptor of its file.
 remembered() {

@@ -32,7 +32,10 @@ pub(crate) struct Waiter<'a> {
 /// All tasks that wait for something; links of a process are read until `deadline`.
 pub(crate) fn waiters<'a>(root: &Root, table: &'a Table, deadline: Deadline) -> Vec<Waiter<'a>> {
     let mut out = Vec::new();
-    for p in table.processes.iter().filter(|p| !p.in_execve && !p.stat.is_kernel_thread()) {
+    // Our own readers, which asked and hang, are no news.
+    let theirs = |pid: i32| pid.unsigned_abs() != std::process::id();
+    let of_users = |p: &&crate::host::tasks::Process| !p.in_execve && !p.stat.is_kernel_thread() && theirs(p.stat.pid);
+    for p in table.processes.iter().filter(of_users) {
         let own = std::iter::once((&p.stat, &p.wait));
         let tasks: Vec<_> = own
             .chain(p.threads.iter().map(|t| (&t.stat, &t.wait)))
