@@ -29,6 +29,8 @@ pub struct Shared {
     pub suspect_disks: std::sync::Mutex<Vec<String>>,
     /// The one scan of all processes and threads, by `tasks`; `processes` and `descriptors` use it.
     pub tasks: std::sync::OnceLock<Arc<crate::host::tasks::Table>>,
+    /// Command lines read while their processes were healthy.
+    pub command_lines: std::sync::OnceLock<Arc<crate::capture::command_lines::CommandLines>>,
     /// The one dump of all sockets, by `sockets`; `descriptors` uses it.
     pub sockets: std::sync::OnceLock<Arc<crate::host::sockets::Sockets>>,
     /// An early reading of /proc/diskstats and its time, left by `block_devices`: rates need two.

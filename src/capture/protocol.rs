@@ -13,7 +13,7 @@ pub enum Order {
     /// First of all: what to be ready for.
     Prepare(Box<Preparation>),
     /// Take the snapshot, publish it, end. `unfinished`: the trigger's complete report follows.
-    /// `earlier`: why the attempts before this one failed, for the manifest.
+    /// `earlier`: what the manifest should note of before: why other attempts failed, why collectors are left out.
     Capture { incident: Box<Incident>, unfinished: bool, collectors: Option<Vec<String>>, earlier: Vec<String> },
     /// Nobody is stuck in this store any more: it may be tried again.
     Admit { store: PathBuf },

@@ -36,3 +36,42 @@ pub const ALL: &[&Spec] = &[
     &commands::SPEC,
     &disk_benchmark::SPEC,
 ];
+
+/// Those that read nothing but what the kernel has in memory (/proc, netlink): no file system, device or program can
+/// hold them for ever. All that is collected once too many workers hang.
+pub const SAFE: &[&Spec] = &[
+    &kernel_log::SPEC,
+    &tasks::SPEC,
+    &sockets::SPEC,
+    &memory::SPEC,
+    &descriptors::SPEC,
+    &processes::SPEC,
+    &network::SPEC,
+    &cgroups::SPEC,
+    &identity::SPEC,
+    &proc_system::SPEC,
+    &sysctl::SPEC,
+    &kernel_log_late::SPEC,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::{Source, Tier};
+
+    #[test]
+    fn what_is_safe_is_in_the_list_and_has_the_first_tier_whole() {
+        let safe = |spec: &Spec| SAFE.iter().any(|s| s.name == spec.name);
+        assert!(SAFE.iter().all(|s| ALL.iter().any(|a| a.name == s.name)));
+        assert!(ALL.iter().filter(|s| s.tier == Tier::T0).all(|s| safe(s)));
+        for spec in SAFE {
+            if let Source::Files(files) = spec.source {
+                assert!(
+                    files.iter().all(|f| f.path.starts_with("/proc/") || f.path.starts_with("/sys/")),
+                    "{}",
+                    spec.name
+                );
+            }
+        }
+    }
+}

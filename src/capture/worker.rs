@@ -5,6 +5,7 @@
 //! that hangs in the kernel pins this process after its work is done, and nobody waits for it. While the
 //! machine gives no new process, the worker that took a snapshot takes the next one too.
 
+use crate::capture::command_lines::Keeper;
 use crate::capture::context::Shared;
 use crate::capture::pool::Pool;
 use crate::capture::protocol::{Message, Order};
@@ -18,6 +19,7 @@ use crate::store::Stores;
 use crate::sys::capability::{self, Capability};
 use crate::sys::ipc::{Channel, Received};
 use crate::sys::{clock, memory};
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -33,7 +35,9 @@ const THREADS: usize = 10;
 const GUARDS: usize = 6;
 
 /// Runs the role until its one snapshot is published or the core is gone.
-pub fn run(channel: Channel) -> io::Result<()> {
+///
+/// `command_lines`: the file in memory that the cache of command lines lies in.
+pub fn run(channel: Channel, command_lines: Option<File>) -> io::Result<()> {
     let mut buf = Vec::new();
     let preparation = match channel.recv::<Order>(&mut buf, None)? {
         Received::Message(Order::Prepare(p)) => p,
@@ -55,6 +59,7 @@ pub fn run(channel: Channel) -> io::Result<()> {
             own.push(format!("the capture worker is not locked in memory ({e}); raise LimitMEMLOCK or run as root"));
         }
     }
+    let keeper = Keeper::start(command_lines, preparation.lock);
     let mut told = ready(&channel, &stores, store, &own)?;
     let updates = Updates::default();
     let orders = listen(Arc::clone(&channel), updates.clone(), &pool)?;
@@ -63,9 +68,9 @@ pub fn run(channel: Channel) -> io::Result<()> {
         match orders.recv_timeout(wait) {
             Ok(Order::Capture { incident, unfinished, collectors, earlier }) => {
                 let mut notices = told.clone();
-                notices.extend(earlier.iter().map(|e| format!("an attempt before this one failed: {e}")));
+                notices.extend(earlier);
                 let (config, stores, pool) = (Arc::clone(&config), &mut stores, &pool);
-                let job = Job { config, stores, store, pool, held: &held, notices, updates: &updates };
+                let job = Job { config, stores, store, pool, held: &held, notices, updates: &updates, keeper: &keeper };
                 if !job.capture(*incident, unfinished, collectors.as_deref(), &channel)? {
                     return Ok(());
                 }
@@ -104,6 +109,7 @@ struct Job<'a> {
     held: &'a [Capability],
     notices: Vec<String>,
     updates: &'a Updates,
+    keeper: &'a Keeper,
 }
 
 impl Job<'_> {
@@ -117,6 +123,8 @@ impl Job<'_> {
     ) -> io::Result<bool> {
         let deadline = Deadline::after(clock::mono(), Duration::from_millis(self.config.capture.deadline_ms));
         let base = base(&self.config, incident, deadline);
+        // Nobody else has set it.
+        let _ = base.shared.command_lines.set(self.keeper.lines());
         let specs: Vec<&'static Spec> =
             registry::ALL.iter().copied().filter(|s| only.is_none_or(|o| o.iter().any(|n| n == s.name))).collect();
         let notes = self.notices;

@@ -1,6 +1,7 @@
 //! `lastgasp role NAME`: one process of `watch`, started by it with a channel as standard input.
 
 use crate::cli::Exit;
+use crate::sys::memfd::inherited;
 use crate::sys::process::{parent_channel, set_name};
 use anyhow::{Context, Result, bail};
 
@@ -8,6 +9,8 @@ use anyhow::{Context, Result, bail};
 pub struct Args {
     /// tail, probe, capture or keep
     pub name: String,
+    /// For capture: the number of the descriptor with the cache of command lines
+    pub command_lines: Option<i32>,
 }
 
 pub fn run(args: &Args) -> Result<Exit> {
@@ -23,7 +26,9 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
         "capture" => {
             set_name(c"lastgasp-captur");
-            crate::capture::worker::run(channel).map_err(anyhow::Error::from)
+            let command_lines = args.command_lines.map(inherited).transpose();
+            let command_lines = command_lines.context("take over the cache of command lines")?;
+            crate::capture::worker::run(channel, command_lines).map_err(anyhow::Error::from)
         }
         "keep" => {
             set_name(c"lastgasp-keep");

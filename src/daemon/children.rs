@@ -3,10 +3,11 @@
 use crate::daemon::poller::{Poller, Token};
 use crate::model::Mono;
 use crate::sys::ipc::{Channel, Received};
-use crate::sys::process::{Child, spawn_self};
+use crate::sys::process::{Child, spawn_self, spawn_self_with};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 /// First wait before a restart; doubles up to [`BACKOFF_MAX`].
@@ -32,6 +33,13 @@ pub struct Helper {
 /// Starts the process of `role`: this binary, with a channel as standard input.
 pub fn spawn_role(role: &str) -> io::Result<Child> {
     spawn_self(&["role".into(), role.into()])
+}
+
+/// Starts a capture worker; it inherits `command_lines`, the file of the cache.
+pub fn spawn_capture(command_lines: Option<&OwnedFd>) -> io::Result<Child> {
+    let mut args = vec!["role".into(), "capture".into()];
+    args.extend(command_lines.map(|fd| fd.as_raw_fd().to_string().into()));
+    spawn_self_with(&args, command_lines.map(|fd| fd.as_fd()))
 }
 
 impl Helper {

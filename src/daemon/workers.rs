@@ -2,15 +2,18 @@
 //! to do when one fails, dies or does not get its bytes to the disk.
 
 use crate::capture::protocol::{Message, Order, Preparation, Published, fit_event, fit_incident};
+use crate::capture::registry;
 use crate::config::Config;
-use crate::daemon::children::{Abandoned, spawn_role};
+use crate::daemon::children::{Abandoned, spawn_capture};
 use crate::daemon::poller::{Poller, Token};
 use crate::model::{Event, Incident, IncidentId, Losses, Mono};
 use crate::store;
 use crate::sys::ipc::Received;
+use crate::sys::memfd;
 use crate::sys::process::Child;
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,8 +34,9 @@ const LEAVE_MAX: Duration = Duration::from_secs(70);
 const ATTEMPTS_MAX: usize = 4;
 /// Most characters of a failed attempt's reason that the next one is told.
 const EARLIER_MAX: usize = 500;
-/// Stuck workers that are tolerated before no new spare is started.
+/// Stuck workers that are tolerated before no new spare is started, and captures leave out what may hang.
 const STUCK_MAX: usize = 4;
+const SAFE_ONLY: &str = "no files, devices or programs of the host";
 const RESPAWN_WAIT: Duration = Duration::from_secs(2);
 const RESPAWN_WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -133,6 +137,8 @@ pub struct Ground<'a> {
 #[derive(Debug)]
 pub struct Workers {
     config: Config,
+    /// The file in memory with the cache of command lines, which one worker after the other keeps.
+    command_lines: Option<OwnedFd>,
     spare: Option<Worker>,
     spare_retry_at: Mono,
     /// How long the next replacement of a spare waits; grows while they fail.
@@ -156,6 +162,8 @@ impl Workers {
     pub fn new(config: Config) -> Workers {
         Workers {
             config,
+            // Without it a hung process has no command line, which its entry says.
+            command_lines: memfd::create(c"lastgasp-command-lines").ok(),
             spare: None,
             spare_retry_at: Mono(0),
             respawn_wait: Duration::ZERO,
@@ -191,7 +199,7 @@ impl Workers {
             self.start(this, g);
         }
         self.dismiss(g);
-        let stuck = g.abandoned.reap() + self.veterans.iter().filter(|v| v.told.is_some()).count();
+        let stuck = self.stuck(g.abandoned);
         self.admit(g.abandoned);
         if self.spare.is_some() || g.now < self.spare_retry_at || stuck >= STUCK_MAX {
             return;
@@ -201,6 +209,11 @@ impl Workers {
             Ok(worker) => self.spare = Some(worker),
             Err(e) => g.news.push(News::Notice(format!("start a spare capture worker: {e}; tried again"))),
         }
+    }
+
+    /// Workers that do not end.
+    fn stuck(&self, abandoned: &mut Abandoned) -> usize {
+        abandoned.reap() + self.veterans.iter().filter(|v| v.told.is_some()).count()
     }
 
     /// Stores in which nobody is stuck any more may be tried again.
@@ -219,7 +232,7 @@ impl Workers {
 
     fn spawn(&self, mut avoid: Vec<PathBuf>, lock: bool, poller: &mut Poller) -> io::Result<Worker> {
         avoid.extend(self.hung.iter().map(|(store, _)| store.clone()));
-        let child = spawn_role("capture")?;
+        let child = spawn_capture(self.command_lines.as_ref())?;
         poller.add(&child.channel, Token::Worker(child.pid.0))?;
         child.channel.try_send(&Order::Prepare(Box::new(Preparation { config: self.config.clone(), avoid, lock })))?;
         Ok(Worker { child, store: None })
@@ -244,11 +257,20 @@ impl Workers {
         };
         self.start_error = None;
         fit_incident(&mut this.incident);
+        // What made the others hang would make this one hang too.
+        let stuck = self.stuck(g.abandoned);
+        let safe = stuck >= STUCK_MAX;
+        let before = this.earlier.iter().map(|e| format!("an attempt before this one failed: {e}"));
+        let mut earlier: Vec<String> = before.collect();
+        if safe {
+            earlier
+                .push(format!("{stuck} workers hang in the kernel: only what cannot hang is collected ({SAFE_ONLY})"));
+        }
         let order = Order::Capture {
             incident: this.incident.clone(),
             unfinished: this.unfinished,
-            collectors: None,
-            earlier: this.earlier.clone(),
+            collectors: safe.then(|| registry::SAFE.iter().map(|s| s.name.to_owned()).collect()),
+            earlier,
         };
         if let Err(e) = worker.child.channel.try_send(&order) {
             g.poller.remove(&worker.child.channel, Token::Worker(worker.child.pid.0));

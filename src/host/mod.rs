@@ -18,6 +18,7 @@ pub mod ps;
 pub mod root;
 pub mod sockets;
 pub mod stat;
+pub mod suspicion;
 pub mod sysctl;
 pub mod tasks;
 pub mod users;

@@ -196,6 +196,7 @@ mod tests {
             stat,
             status,
             wait: Wait::default(),
+            in_execve: false,
             oom_score_adj: None,
             cgroup: None,
             threads: Vec::new(),

@@ -10,7 +10,7 @@
 
 use crate::host::Root;
 use crate::host::bytes::{lines, number, signed, words};
-use crate::host::stat::{Stat, Status, parse_cgroup, parse_stat, parse_status};
+use crate::host::stat::{Stat, Status, parse_cgroup, parse_stat, parse_status, stat_of_status};
 use crate::sys::procdir::{Buf, Name, ProcDir};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -71,9 +71,9 @@ impl Machine {
 pub struct Wait {
     /// The kernel function; `None` when running or not allowed to know.
     pub wchan: Option<Box<[u8]>>,
-    /// `number args… sp pc`; for tasks in state D only.
+    /// `number args… sp pc`; for tasks in state D, and those that wait for a FUSE server.
     pub syscall: Option<Box<[u8]>>,
-    /// One frame a line; for tasks in state D only.
+    /// One frame a line; for the same tasks.
     pub stack: Option<Box<[u8]>>,
 }
 
@@ -89,6 +89,8 @@ pub struct Process {
     pub stat: Stat,
     pub status: Status,
     pub wait: Wait,
+    /// Inside execve: only what `status` says is known of it, everything else waits for it.
+    pub in_execve: bool,
     pub oom_score_adj: Option<i64>,
     pub cgroup: Option<Box<[u8]>>,
     /// In the kernel's order, without the first (whose figures are the process's own `stat`).
@@ -121,6 +123,15 @@ pub struct Scanner {
 pub struct Scratch {
     buf: Buf,
     tids: Vec<u64>,
+    /// Reads everything of a process inside execve too, and may wait for it for ever.
+    brave: bool,
+}
+
+impl Scratch {
+    /// Of a reader that may be given up.
+    pub fn brave() -> Scratch {
+        Scratch { brave: true, ..Scratch::default() }
+    }
 }
 
 /// A finished scan, for all collectors of one capture.
@@ -163,16 +174,19 @@ impl Scanner {
             Ok(_) => parse_status(buf),
             Err(_) => Status::default(),
         };
-        let stat = match dir.read_record(c"stat", buf, 2048) {
+        let in_execve = status.in_execve() && !scratch.brave;
+        let stat = match dir.read_record(if in_execve { c"status" } else { c"stat" }, buf, STATUS_CAP) {
+            Ok(_) if in_execve => stat_of_status(pid, buf),
             Ok(_) => parse_stat(buf),
             Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return Seen::Gone,
             Err(_) => None,
         };
         let Some(stat) = stat else { return Seen::Hidden(pid) };
         let mut process = Process {
-            wait: self.wait(&dir, stat.state, None, buf),
+            wait: if in_execve { Wait::default() } else { self.wait(&dir, stat.state, None, buf) },
             stat,
             status,
+            in_execve,
             oom_score_adj: None,
             cgroup: None,
             threads: Vec::new(),
@@ -237,7 +251,8 @@ impl Scanner {
         };
         // "0": it runs, or we may not know.
         wait.wchan = read("/wchan", 256).ok().filter(|w| !w.is_empty() && **w != b"0"[..]);
-        if state == b'D' {
+        // A FUSE server that does not answer is first waited for in state S (fs/fuse/dev.c: request_wait_answer).
+        if state == b'D' || wait.wchan.as_deref() == Some(b"request_wait_answer") {
             wait.syscall = read("/syscall", 512).ok().filter(|s| !s.is_empty());
             if take(&self.stacks_left) {
                 match read("/stack", STACK_CAP) {
@@ -262,6 +277,20 @@ impl Table {
     /// The process of this pid.
     pub fn get(&self, pid: i32) -> Option<&Process> {
         self.processes.binary_search_by_key(&pid, |p| p.stat.pid).ok().map(|i| &self.processes[i])
+    }
+
+    /// Processes inside execve, of which only `status` was read.
+    pub fn in_execve(&self) -> Vec<i32> {
+        self.processes.iter().filter(|p| p.in_execve).map(|p| p.stat.pid).collect()
+    }
+
+    /// Puts a later look in the place of an earlier one.
+    pub fn replace(&mut self, seen: Seen) {
+        if let Seen::Process(new) = seen
+            && let Ok(i) = self.processes.binary_search_by_key(&new.stat.pid, |p| p.stat.pid)
+        {
+            self.processes[i] = *new;
+        }
     }
 
     /// Puts what a sweep saw in order.

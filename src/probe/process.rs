@@ -1,6 +1,8 @@
 //! Processes by name and by pidfile, from /proc under a root.
 
 use crate::host::Root;
+use crate::host::stat::parse_status;
+use crate::host::suspicion::is_memory_wait;
 use crate::model::{Deadline, ProbeCause};
 use crate::probe::Fail;
 use crate::sys::clock;
@@ -8,14 +10,14 @@ use std::path::Path;
 
 /// Most processes looked at.
 const PIDS_MAX: usize = 200_000;
-/// `TASK_COMM_LEN` less its NUL (include/linux/sched.h): longer names are cut in /proc/PID/stat.
+/// `TASK_COMM_LEN` less its NUL (include/linux/sched.h): longer names are cut in /proc/PID/status.
 const COMM_MAX: usize = 15;
 /// Bytes of a command line that are read: the name of the program is at its start.
 const CMDLINE_MAX: usize = 8192;
 
 /// At least `min` processes of this name run.
 ///
-/// By /proc/PID/stat first, which takes no lock; only when that is too few by command lines, whose
+/// By /proc/PID/status first, which takes no lock; only when that is too few by command lines, whose
 /// reading waits for the process's memory lock and so can hang on a process that hangs.
 pub(crate) fn by_name(root: &Root, name: &str, min: u32, deadline: Deadline) -> Result<(), Fail> {
     let pids = pids(root)?;
@@ -31,14 +33,19 @@ pub(crate) fn by_name(root: &Root, name: &str, min: u32, deadline: Deadline) -> 
         if comm == name.as_bytes() {
             found += 1;
         } else {
-            others.push((pid, comm));
+            others.push((pid, comm, state));
         }
         if found >= min {
             return Ok(());
         }
     }
-    for (pid, comm) in others {
+    for (pid, comm, state) in others {
         alive(deadline)?;
+        // Whose memory lock is taken for good would hold up everybody who asks for its command line; its name must do.
+        if state == b'D' && waits_for_memory(root, pid) {
+            found += u32::from(name.as_bytes().starts_with(&comm) && comm.len() == COMM_MAX);
+            continue;
+        }
         let Ok(line) = root.read(format!("/proc/{pid}/cmdline"), CMDLINE_MAX) else { continue };
         if is_called(name.as_bytes(), &comm, &line.bytes) {
             found += 1;
@@ -48,6 +55,13 @@ pub(crate) fn by_name(root: &Root, name: &str, min: u32, deadline: Deadline) -> 
         }
     }
     Err(Fail::new(ProbeCause::TooFew, format!("{found} processes named {name}, want {min}")))
+}
+
+/// Whether its first thread waits for the memory lock. Inside execve nobody may ask where it waits.
+fn waits_for_memory(root: &Root, pid: i32) -> bool {
+    let read = |file: &str| root.read(format!("/proc/{pid}/{file}"), 4096).ok();
+    read("status").is_some_and(|s| !parse_status(&s.bytes).in_execve())
+        && read("wchan").is_some_and(|w| is_memory_wait(w.bytes.trim_ascii()))
 }
 
 /// By the base name of `argv[0]`; where the kernel cut the name, of the script in `argv[1]` too.
@@ -95,13 +109,32 @@ fn pids(root: &Root) -> Result<Vec<i32>, Fail> {
     Ok(names.iter().filter_map(|n| n.to_str()?.parse().ok()).collect())
 }
 
-/// Name and state letter from /proc/PID/stat: `7 (name) S …`; the name may hold anything, brackets too.
+/// Name and state letter from /proc/PID/status, which never waits for the process (`stat` does while it is inside
+/// execve). The name may hold anything; line ends and backslashes are escaped there.
 fn stat(root: &Root, pid: i32) -> Option<(Vec<u8>, u8)> {
-    let read = root.read(format!("/proc/{pid}/stat"), 1024).ok()?;
-    let open = read.bytes.iter().position(|b| *b == b'(')?;
-    let close = read.bytes.iter().rposition(|b| *b == b')')?;
-    let comm = read.bytes.get(open + 1..close)?.to_vec();
-    Some((comm, *read.bytes.get(close + 2)?))
+    let read = root.read(format!("/proc/{pid}/status"), 4096).ok()?;
+    let value = |key: &str| {
+        let line = read.bytes.split(|b| *b == b'\n').find_map(|l| l.strip_prefix(key.as_bytes()))?;
+        Some(line.trim_ascii_start())
+    };
+    let (name, state) = (value("Name:")?, *value("State:")?.first()?);
+    Some((unescaped(name), state))
+}
+
+/// `\n` and `\\` of /proc/PID/status as the bytes they stand for.
+fn unescaped(name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    let mut bytes = name.iter();
+    while let Some(b) = bytes.next() {
+        match (b, bytes.as_slice().first()) {
+            (b'\\', Some(next @ (b'n' | b'\\'))) => {
+                out.push(if *next == b'n' { b'\n' } else { b'\\' });
+                bytes.next();
+            }
+            _ => out.push(*b),
+        }
+    }
+    out
 }
 
 /// Zombie or dead: an entry without a process.
@@ -119,7 +152,9 @@ mod tests {
         for (pid, comm, state, cmdline) in processes {
             let at = dir.path().join(format!("proc/{pid}"));
             std::fs::create_dir_all(&at).expect("mkdir");
-            std::fs::write(at.join("stat"), format!("{pid} ({comm}) {state} 1 1 1 0 -1")).expect("write");
+            let comm = comm.replace('\\', "\\\\").replace('\n', "\\n");
+            std::fs::write(at.join("status"), format!("Name:\t{comm}\nUmask:\t0022\nState:\t{state} (x)\n"))
+                .expect("write");
             std::fs::write(at.join("cmdline"), cmdline.replace(' ', "\0")).expect("write");
         }
         std::fs::create_dir_all(dir.path().join("proc/sys")).expect("mkdir");

@@ -14,3 +14,8 @@ pub fn wall() -> Wall {
     let t = clock_gettime(ClockId::CLOCK_REALTIME).expect("CLOCK_REALTIME exists on every Linux");
     Wall(t.tv_sec().saturating_mul(1_000_000).saturating_add(t.tv_nsec() / 1_000))
 }
+
+/// CPU time that this process has used, all threads together.
+pub fn process_cpu() -> std::time::Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("exists since Linux 2.6.12").into()
+}

@@ -9,6 +9,7 @@ pub mod ipc;
 pub mod klog;
 pub mod kmsg;
 pub mod logger;
+pub mod memfd;
 pub mod memory;
 pub mod notify;
 pub mod procdir;

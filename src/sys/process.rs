@@ -6,7 +6,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid as NixPid;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -34,6 +34,11 @@ pub enum Life {
 /// Starts `/proc/self/exe` with `args`, one end of a channel as its standard input, standard output
 /// closed and standard error shared, in its own process group. It is killed when this process dies.
 pub fn spawn_self(args: &[OsString]) -> io::Result<Child> {
+    spawn_self_with(args, None)
+}
+
+/// As [`spawn_self`]; `keep` stays open in the child, under its number.
+pub fn spawn_self_with(args: &[OsString], keep: Option<BorrowedFd<'_>>) -> io::Result<Child> {
     let (ours, theirs) = crate::sys::ipc::pair()?;
     let mut command = Command::new("/proc/self/exe");
     command
@@ -50,14 +55,21 @@ pub fn spawn_self(args: &[OsString]) -> io::Result<Child> {
         }
     }
     let parent = std::process::id();
-    // SAFETY: the closure runs between fork and exec and calls only prctl and getppid, which are
-    // async-signal-safe; it touches no memory but a copied integer.
+    let keep = keep.map(|fd| fd.as_raw_fd());
+    // SAFETY: the closure runs between fork and exec and calls only prctl, getppid and fcntl, which are
+    // async-signal-safe; it touches no memory but copied integers. Clearing the flag of a descriptor that the child has
+    // from us concerns only the child's table.
     unsafe {
         command.pre_exec(move || {
             die_with_parent()?;
             // The parent may have died before prctl took effect.
             if nix::unistd::getppid().as_raw() as u32 != parent {
                 return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+            }
+            if let Some(fd) = keep
+                && libc::fcntl(fd, libc::F_SETFD, 0) == -1
+            {
+                return Err(io::Error::last_os_error());
             }
             Ok(())
         });

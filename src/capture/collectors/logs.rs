@@ -1,11 +1,13 @@
 //! The ends of log files: the system's, the configured ones, the consoles', and those of the failing service.
 
 use crate::capture::files::{self, ReadError};
-use crate::capture::guard::Guard;
+use crate::capture::guard::{Guard, Unanswered};
 use crate::capture::{CollectError, Context, FileSpec, Sensitivity, Sink, Source, Spec, Tier, subject};
+use crate::host::mounts;
 use crate::sys::capability::Capability;
 use std::collections::BTreeSet;
 use std::io;
+use std::path::{Path, PathBuf};
 
 pub const SPEC: Spec = Spec {
     name: "logs",
@@ -50,7 +52,7 @@ const SERVICES: &[(&str, &[&str])] = &[
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let mut guard = Guard::new(files::MAX_ABANDONED);
-    let mut seen = BTreeSet::new();
+    let mut seen = Seen::default();
     let words = subject::words(ctx);
     let service = SERVICES.iter().filter(|(w, _)| words.iter().any(|x| x.contains(w))).flat_map(|(_, l)| *l);
     // What the incident is about first, in case that room or time runs out.
@@ -69,13 +71,30 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     Ok(())
 }
 
+/// What was dealt with.
+#[derive(Default)]
+struct Seen {
+    paths: BTreeSet<String>,
+    /// File systems (or directories) that did not answer: their other logs would only cost further threads, and then
+    /// the logs elsewhere their turn.
+    silent: Vec<PathBuf>,
+}
+
+/// The mount that a path is on; on the root file system its directory. Asks the mount table alone.
+fn place_of(ctx: &Context, path: &Path) -> PathBuf {
+    let table = ctx.root.read("/proc/self/mountinfo", 4 << 20).map(|t| mounts::parse(&t.bytes).0).unwrap_or_default();
+    let above = table.into_iter().map(|m| m.path).filter(|p| path.starts_with(p) && *p != Path::new("/"));
+    let directory = || path.parent().unwrap_or(path).to_owned();
+    above.max_by_key(|p| p.components().count()).unwrap_or_else(directory)
+}
+
 /// Puts the end of every file that `pattern` names and that was not put before.
 fn tails(
     pattern: &str,
     optional: bool,
     ctx: &Context,
     guard: &mut Guard,
-    seen: &mut BTreeSet<String>,
+    seen: &mut Seen,
     sink: &mut Sink,
 ) -> Result<(), CollectError> {
     if !pattern.starts_with('/') || pattern.split('/').any(|c| c == "..") {
@@ -93,7 +112,11 @@ fn tails(
             sink.missing(path, "no time left");
             return Err(crate::capture::Stop::Cancelled.into());
         }
-        if !seen.insert(path.clone()) {
+        if !seen.paths.insert(path.clone()) {
+            continue;
+        }
+        if let Some(place) = seen.silent.iter().find(|place| Path::new(&path).starts_with(place)) {
+            sink.missing(&path, format!("not tried: {} does not answer", place.display()));
             continue;
         }
         match files::read(&path, TAIL, true, ctx, guard) {
@@ -102,7 +125,12 @@ fn tails(
             Err(ReadError::Io(e)) if e.kind() == io::ErrorKind::PermissionDenied => {
                 sink.missing(path, format!("{e}; run as root, or with CAP_DAC_READ_SEARCH, to have it"));
             }
-            Err(why) => sink.missing(path, why.to_string()),
+            Err(why) => {
+                if matches!(why, ReadError::Unanswered(Unanswered::Stuck(_))) {
+                    seen.silent.push(place_of(ctx, Path::new(&path)));
+                }
+                sink.missing(path, why.to_string());
+            }
         }
     }
     Ok(())

@@ -28,3 +28,4 @@ pub mod systemd;
 pub mod tasks;
 pub mod time_sync;
 pub mod urls;
+mod waiters;

@@ -1,6 +1,7 @@
 //! Mounted file systems and how full they are; one that does not answer is listed as such, with the place
 //! in the kernel where asking it got stuck.
 
+use crate::capture::collectors::waiters;
 use crate::capture::guard::{Guard, Unanswered};
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::mounts::{self, Mount, Reach, Row};
@@ -28,6 +29,9 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(300);
 const MAX_ABANDONED: usize = 6;
 /// Most bytes read of the mount table.
 const TABLE_CAP: usize = 4 << 20;
+
+/// File systems that do not answer, and who waits for them.
+const NOT_ANSWERING: &str = "lastgasp/mounts_not_answering.txt";
 
 /// What came of asking.
 #[derive(Debug, Clone, Serialize)]
@@ -65,6 +69,7 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     sink.put("sos_commands/filesys/mount_-l", mounts::mount_text(&mounts))?;
 
     let answers = ask_all(&mounts, ctx, sink);
+    who_waits(&mounts, &answers, ctx, sink)?;
     let rows: Vec<Row<'_>> = mounts
         .iter()
         .zip(&answers)
@@ -77,6 +82,28 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let told: Vec<Told<'_>> = mounts.iter().zip(&answers).map(|(mount, answer)| Told { mount, answer }).collect();
     let json = serde_json::to_vec(&told).map_err(|e| CollectError::failed("encode lastgasp/mounts.json")(e.into()))?;
     sink.put("lastgasp/mounts.json", json)?;
+    Ok(())
+}
+
+/// For each file system that did not answer: the tasks that hang on it.
+fn who_waits(mounts: &[Mount], answers: &[Answer], ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
+    let mut silent = Vec::new();
+    for (mount, answer) in mounts.iter().zip(answers) {
+        if let Answer::NotAnswering(why) = answer
+            && silent.iter().all(|(m, _): &(&Mount, _)| m.device != mount.device)
+        {
+            silent.push((mount, why));
+        }
+    }
+    let (false, Some(table)) = (silent.is_empty(), ctx.shared.tasks.get()) else { return Ok(()) };
+    let found = waiters::waiters(&ctx.root, table, ctx.deadline);
+    let mut out = Vec::new();
+    for (mount, why) in silent {
+        let (text, count) = waiters::text(mount, mounts, why, &found);
+        out.extend_from_slice(&text);
+        sink.missing(&mount.at, format!("{count} tasks hang on it, see {NOT_ANSWERING}"));
+    }
+    sink.put(NOT_ANSWERING, out)?;
     Ok(())
 }
 

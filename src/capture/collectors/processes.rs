@@ -2,22 +2,26 @@
 //!
 //! Reading a command line or an environment takes the target's memory lock: a process that hangs while it
 //! holds that lock would hang us too. So each process has its own guard, and what never blocks is read
-//! before. Secrets on command lines are masked here; of environments only the names are kept.
+//! before; those that look as if they would hang are read last, and of two hundred only a few are tried. What cannot be
+//! read is shown as the cache has it, with the time. Secrets on command lines are masked here; of environments only the names are kept.
 
 use crate::capture::collectors::tasks;
-use crate::capture::guard::PER_PROCESS;
+use crate::capture::command_lines::CommandLines;
+use crate::capture::guard::{Doubt, Outcome, PER_PROCESS, Wary};
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::bytes::{push_number, push_safe, push_word};
 use crate::host::limits::{Io, Limit, Limits, parse_io, parse_limits};
 use crate::host::mask::mask_cmdline;
 use crate::host::ps::{self, Shape};
+use crate::host::suspicion::{Suspicion, is_memory_wait};
 use crate::host::tasks::{Process, Table};
 use crate::host::users::Users;
 use crate::model::Pid;
 use crate::sys::capability::Capability;
 use crate::sys::procdir::{Buf, Name, ProcDir};
-use crate::sys::rlimit;
+use crate::sys::{clock, rlimit};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 
@@ -63,7 +67,25 @@ struct Late {
 
 struct Item {
     pid: i32,
+    doubt: Suspicion,
+    in_execve: bool,
+    /// Where it waits: those that hang their reader have that in common.
+    class: u64,
     early: OnceLock<Early>,
+}
+
+impl Item {
+    fn new(p: &Process) -> Item {
+        let mut hasher = DefaultHasher::new();
+        (p.stat.state, &p.wait.wchan).hash(&mut hasher);
+        Item {
+            pid: p.stat.pid,
+            doubt: Suspicion::of(p),
+            in_execve: p.in_execve,
+            class: hasher.finish(),
+            early: OnceLock::new(),
+        }
+    }
 }
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
@@ -76,28 +98,13 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let real = ctx.root.is_real();
     let proc = ProcDir::open(&ctx.root.path("/proc")).map_err(CollectError::failed("open /proc"))?;
     let user_space = table.processes.iter().filter(|p| !p.stat.is_kernel_thread());
-    let items: Vec<Item> = user_space.map(|p| Item { pid: p.stat.pid, early: OnceLock::new() }).collect();
-    let items = Arc::new(items);
-    let swept = PER_PROCESS
-        .sweep(Arc::clone(&items), ctx.deadline, Buf::default, move |buf, item, _| look(&proc, buf, real, item));
-
+    let items: Arc<Vec<Item>> = Arc::new(user_space.map(Item::new).collect());
+    let cached = ctx.shared.command_lines.get().cloned().unwrap_or_default();
+    let outcome = read_all(&items, proc, real, ctx);
+    let hung = Hung { table: &table, items: &items, cached: &cached };
+    let unreadable = hung.tell(&outcome, sink);
     let mut details: BTreeMap<i32, (&Item, Option<Late>)> =
-        items.iter().zip(swept.results).map(|(item, late)| (item.pid, (item, late))).collect();
-    let mut unreadable = BTreeMap::new();
-    for s in swept.stuck {
-        let pid = items[s.index].pid;
-        let target = table.get(pid).and_then(|p| p.wait.wchan.as_deref()).map(String::from_utf8_lossy);
-        let wchan = target.unwrap_or("?".into());
-        let note = format!("[unreadable: cmdline did not answer in 200 ms; wchan={wchan}]");
-        sink.missing(
-            format!("/proc/{pid}/cmdline"),
-            format!("did not answer in 200 ms; the reader hangs at {}", s.place),
-        );
-        unreadable.insert(pid, note);
-    }
-    if swept.skipped > 0 {
-        sink.missing(format!("command lines of {} processes", swept.skipped), "out of time, or too many readers hang");
-    }
+        items.iter().zip(outcome.results).map(|(item, late)| (item.pid, (item, late))).collect();
     let links = details.values().filter(|d| d.0.early.get().is_some_and(|e| e.denied)).count();
     if links > 0 {
         sink.missing(format!("program, directory and I/O of {links} processes of other users"), "needs CAP_SYS_PTRACE");
@@ -115,8 +122,116 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     Ok(())
 }
 
-fn look(proc: &ProcDir, buf: &mut Buf, real: bool, item: &Item) -> Late {
-    let Ok(dir) = proc.open_dir(Name::number(item.pid.unsigned_abs().into()).as_cstr()) else { return Late::default() };
+/// Reads what each process has: all of the healthy ones, of the others as many as may hang.
+fn read_all(items: &Arc<Vec<Item>>, proc: ProcDir, real: bool, ctx: &Context) -> Outcome<Late> {
+    let proc = Arc::new(proc);
+    let again = Arc::clone(&proc);
+    let wary = Wary {
+        doubt: &|item: &Item| match item.doubt {
+            Suspicion::None => Doubt::Healthy,
+            Suspicion::Blocked => Doubt::Doubtful,
+            Suspicion::WaitsForMemory { .. } => Doubt::Hangs,
+        },
+        class: &|item: &Item| item.class,
+        still_hangs: &|item: &Item| match item.doubt {
+            Suspicion::WaitsForMemory { tid, .. } => still_waits(&again, item.pid, tid),
+            _ => true,
+        },
+    };
+    let (theirs, late) = (Arc::clone(&proc), Arc::clone(items));
+    let outcome =
+        wary.sweep(&PER_PROCESS, items, ctx.deadline, Buf::default, move |buf, item, _| look(&theirs, buf, real, item));
+    // What never waits is read of those too that were spared.
+    let spared = Arc::new(outcome.spared.clone());
+    PER_PROCESS.sweep(spared, ctx.deadline, Buf::default, move |buf, i: &usize, _| {
+        look_early(&proc, buf, real, &late[*i]);
+    });
+    outcome
+}
+
+/// Whether a thread that waited for the memory lock of its process still does.
+fn still_waits(proc: &ProcDir, pid: i32, tid: i32) -> bool {
+    let mut buf = Buf::default();
+    let dir = proc.open_dir(Name::number(pid.unsigned_abs().into()).as_cstr()).and_then(|d| d.open_dir(c"task"));
+    let name = Name::build("", tid.unsigned_abs().into(), "/wchan");
+    dir.is_ok_and(|d| d.read_record(name.as_cstr(), &mut buf, 256).is_ok()) && is_memory_wait(buf.trim_ascii())
+}
+
+/// Processes whose command line cannot be read.
+struct Hung<'a> {
+    table: &'a Table,
+    items: &'a [Item],
+    cached: &'a CommandLines,
+}
+
+impl Hung<'_> {
+    /// What stands in the place of each command line, and the lines of the manifest.
+    fn tell(&self, outcome: &Outcome<Late>, sink: &mut Sink) -> BTreeMap<i32, Unreadable> {
+        let mut all = BTreeMap::new();
+        let known = |u: &Unreadable| u.cached.as_ref().map_or("", |_| "; shown as it was before");
+        for s in &outcome.stuck {
+            let item = &self.items[s.index];
+            let unreadable = self.one(item, "cmdline did not answer in 200 ms");
+            let known = known(&unreadable);
+            let why = format!("did not answer in 200 ms; the reader hangs at {}{known}", s.place);
+            sink.missing(format!("/proc/{}/cmdline", item.pid), why);
+            all.insert(item.pid, unreadable);
+        }
+        let execve = (0..self.items.len()).filter(|i| self.items[*i].in_execve).collect::<Vec<_>>();
+        for (indices, why) in [
+            (&outcome.spared, "not tried, because the readers of others like it hang"),
+            (&outcome.late, "not tried: out of time"),
+            (&execve, "it hangs inside execve, where it has none"),
+        ] {
+            let of: Vec<Unreadable> = indices.iter().map(|i| self.one(&self.items[*i], why)).collect();
+            if of.is_empty() {
+                continue;
+            }
+            let remembered = of.iter().filter(|u| u.cached.is_some()).count();
+            sink.missing(
+                format!("/proc/PID/cmdline of {} processes", of.len()),
+                format!("{why}; {remembered} of them are shown as they were before"),
+            );
+            all.extend(indices.iter().map(|i| self.items[*i].pid).zip(of));
+        }
+        all
+    }
+
+    fn one(&self, item: &Item, why: &str) -> Unreadable {
+        let process = self.table.get(item.pid);
+        let line = process.and_then(|p| match p.in_execve {
+            true => self.cached.of_named(item.pid, &p.stat.comm),
+            false => self.cached.of(item.pid, p.stat.start),
+        });
+        let mut note = format!("unreadable: {why}");
+        let wchan = process.and_then(|p| p.wait.wchan.as_deref()).map(String::from_utf8_lossy);
+        note += &wchan.map_or_else(String::new, |w| format!("; wchan={w}"));
+        if let (Suspicion::WaitsForMemory { tid, .. }, Some(function)) = (item.doubt, item.doubt.function()) {
+            note += &format!("; thread {tid} waits for its memory lock in {function}");
+        }
+        let now_s = clock::mono().0 / 1_000_000_000;
+        let cached = line.map(|l| {
+            let before = format!("[as it was {} s before", now_s.saturating_sub(u64::from(l.read_s)));
+            (l.text.clone(), before + if l.cut { ", cut; " } else { "; " })
+        });
+        Unreadable { cached, note }
+    }
+}
+
+/// In the place of a command line.
+struct Unreadable {
+    /// The one that was read while it was healthy, and the start of the remark that says so.
+    cached: Option<(Box<[u8]>, String)>,
+    note: String,
+}
+
+/// What never waits for the memory lock.
+fn look_early(proc: &ProcDir, buf: &mut Buf, real: bool, item: &Item) -> Option<ProcDir> {
+    let dir = proc.open_dir(Name::number(item.pid.unsigned_abs().into()).as_cstr()).ok()?;
+    // Inside execve all but the command line waits, and that is not there yet.
+    if item.in_execve {
+        return None;
+    }
     let mut early = Early::default();
     let mut refused = false;
     for (name, slot) in [(c"exe", &mut early.exe), (c"cwd", &mut early.cwd)] {
@@ -139,7 +254,11 @@ fn look(proc: &ProcDir, buf: &mut Buf, real: bool, item: &Item) -> Late {
     early.denied = refused;
     // Nobody else sets it: each item is looked at once.
     let _ = item.early.set(early);
+    Some(dir)
+}
 
+fn look(proc: &ProcDir, buf: &mut Buf, real: bool, item: &Item) -> Late {
+    let Some(dir) = look_early(proc, buf, real, item) else { return Late::default() };
     let mut late = Late::default();
     if let Ok(cut) = dir.read_record(c"cmdline", buf, CMDLINE_CAP)
         && !buf.is_empty()
@@ -181,7 +300,7 @@ fn ps_text(
     table: &Table,
     shape: &Shape,
     details: &Details,
-    unreadable: &BTreeMap<i32, String>,
+    unreadable: &BTreeMap<i32, Unreadable>,
     with_threads: bool,
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(160 * table.processes.len());
@@ -201,7 +320,7 @@ fn ps_text(
 }
 
 /// The command line, or the comm in brackets as ps has it.
-fn command(out: &mut Vec<u8>, p: &Process, details: &Details, unreadable: &BTreeMap<i32, String>) {
+fn command(out: &mut Vec<u8>, p: &Process, details: &Details, unreadable: &BTreeMap<i32, Unreadable>) {
     let late = details.get(&p.stat.pid).and_then(|d| d.1.as_ref());
     if let Some(line) = late.and_then(|l| l.cmdline.as_ref()) {
         out.extend_from_slice(line);
@@ -210,15 +329,24 @@ fn command(out: &mut Vec<u8>, p: &Process, details: &Details, unreadable: &BTree
         }
         return;
     }
-    out.push(b'[');
-    push_word(out, &p.stat.comm);
-    out.push(b']');
+    let unreadable = unreadable.get(&p.stat.pid);
+    let start = match unreadable.and_then(|u| u.cached.as_ref()) {
+        Some((text, start)) => {
+            out.extend_from_slice(text);
+            start.as_str()
+        }
+        None => {
+            out.push(b'[');
+            push_word(out, &p.stat.comm);
+            out.push(b']');
+            "["
+        }
+    };
     if p.stat.state == b'Z' {
         out.extend_from_slice(b" <defunct>");
     }
-    if let Some(note) = unreadable.get(&p.stat.pid) {
-        out.push(b' ');
-        push_safe(out, note.as_bytes());
+    if let Some(u) = unreadable {
+        push_safe(out, format!(" {start}{}]", u.note).as_bytes());
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Two entries of one scan: `lastgasp/tasks.txt` to be read, `lastgasp/tasks.jsonl` (one object a process)
 //! to be searched. Only files that do not take the target's memory lock are read; each process has its
-//! own guard, because `stat` still waits for a process that hangs inside execve.
+//! own guard, because `stat` still waits for a process that hangs inside execve; those are told by their `status`
+//! and looked at last.
 
 use crate::capture::collectors::suspects;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier, guard};
@@ -55,6 +56,7 @@ pub(crate) fn scan(ctx: &Context, sink: &mut Sink) -> Result<Arc<Table>, Collect
     let mut table = Table::assemble(Machine::read(&ctx.root), swept.results.into_iter().flatten());
     table.skipped = swept.skipped;
     table.stuck = swept.stuck.into_iter().map(|s| (pids[s.index], s.place)).collect();
+    look_into_execve(&mut table, &scanner, ctx, sink);
     for (pid, place) in &table.stuck {
         sink.missing(format!("/proc/{pid}"), format!("did not answer in 200 ms; the reader hangs at {place}"));
     }
@@ -80,6 +82,34 @@ pub(crate) fn scan(ctx: &Context, sink: &mut Sink) -> Result<Arc<Table>, Collect
         sink.missing(format!("{left_out} threads"), format!("beyond {one} of one process or {all} in all"));
     }
     Ok(Arc::new(table))
+}
+
+/// Processes inside execve, of which the scan knows no more than `status` says: on some kernels there is more to be
+/// read, on others whoever tries waits with them. Two tries tell.
+fn look_into_execve(table: &mut Table, scanner: &Arc<Scanner>, ctx: &Context, sink: &mut Sink) {
+    let pids = Arc::new(table.in_execve());
+    if pids.is_empty() {
+        return;
+    }
+    let looker = Arc::clone(scanner);
+    let swept =
+        guard::INSIDE_EXECVE.sweep(Arc::clone(&pids), ctx.deadline, Scratch::brave, move |scratch, pid, beat| {
+            looker.look(scratch, *pid, &|| beat.tick())
+        });
+    for seen in swept.results.into_iter().flatten() {
+        table.replace(seen);
+    }
+    for s in &swept.stuck {
+        let what = format!("/proc/{} beyond its status", pids[s.index]);
+        sink.missing(
+            what,
+            format!("it hangs inside execve, and who reads it waits with it; the reader hangs at {}", s.place),
+        );
+    }
+    if swept.skipped > 0 {
+        let what = format!("/proc/PID beyond its status, of {} processes", swept.skipped);
+        sink.missing(what, "not tried: they hang inside execve like those whose readers hang");
+    }
 }
 
 /// A task of the table: the process itself or one of its threads.
@@ -150,9 +180,10 @@ fn overview(out: &mut Vec<u8>, table: &Table) {
     out.push(b'\n');
 }
 
-/// Each blocked task with its kernel stack.
+/// Each task that is blocked, or waits for a FUSE server, with its kernel stack.
 fn blocked(out: &mut Vec<u8>, table: &Table) {
-    for t in all_tasks(table).filter(|t| t.stat.state == b'D') {
+    let inside = |t: &Task<'_>| t.process.in_execve && std::ptr::eq(t.stat, &t.process.stat);
+    for t in all_tasks(table).filter(|t| t.stat.state == b'D' || t.wait.stack.is_some() || inside(t)) {
         out.extend_from_slice(b"task ");
         push_word(out, &t.stat.comm);
         let _ = write!(out, " tid {} of pid {}", t.stat.pid, t.process.stat.pid);
@@ -164,6 +195,9 @@ fn blocked(out: &mut Vec<u8>, table: &Table) {
         }
         if t.process.status.pending.is_some_and(|p| p & 1 << 8 != 0) {
             out.extend_from_slice(b" (killed, but cannot die)");
+        }
+        if inside(&t) {
+            out.extend_from_slice(b" (inside execve: no wchan, syscall or stack without waiting with it)");
         }
         out.push(b'\n');
         for frame in t.wait.stack.iter().flat_map(|s| crate::host::bytes::lines(s)) {
@@ -282,6 +316,9 @@ fn object(out: &mut Vec<u8>, p: &Process, machine: &Machine) {
     if s.is_kernel_thread() {
         out.extend_from_slice(b",\"kernel_thread\":true");
     }
+    if p.in_execve {
+        out.extend_from_slice(b",\"in_execve\":true");
+    }
     if let Some(cgroup) = &p.cgroup {
         out.extend_from_slice(b",\"cgroup\":");
         push_json(out, cgroup);
@@ -315,7 +352,8 @@ fn threads(out: &mut Vec<u8>, p: &Process) {
         return;
     }
     let mut asleep = BTreeMap::<&[u8], u64>::new();
-    for t in p.threads.iter().filter(|t| t.stat.state == b'S') {
+    let asleep_only = |t: &&crate::host::tasks::Thread| t.stat.state == b'S' && t.wait.stack.is_none();
+    for t in p.threads.iter().filter(asleep_only) {
         *asleep.entry(t.wait.wchan.as_deref().unwrap_or(b"?")).or_default() += 1;
     }
     out.extend_from_slice(b",\"sleeping_threads\":{");
@@ -328,7 +366,7 @@ fn threads(out: &mut Vec<u8>, p: &Process) {
         push_number(out, *n);
     }
     out.extend_from_slice(b"},\"other_threads\":[");
-    for (i, t) in p.threads.iter().filter(|t| t.stat.state != b'S').enumerate() {
+    for (i, t) in p.threads.iter().filter(|t| !asleep_only(t)).enumerate() {
         if i > 0 {
             out.push(b',');
         }

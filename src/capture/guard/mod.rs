@@ -5,8 +5,10 @@ mod call;
 mod held;
 mod reserve;
 mod sweep;
+mod wary;
 
 pub use call::{Guard, Stuck, Unanswered};
 pub use held::{Held, where_held};
 pub use reserve::prepare;
-pub use sweep::{Beat, PER_PROCESS, Sweep, Swept};
+pub use sweep::{Beat, INSIDE_EXECVE, PER_PROCESS, Stuck as StuckItem, Sweep, Swept};
+pub use wary::{Doubt, Outcome, Wary};

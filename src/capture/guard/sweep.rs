@@ -32,6 +32,13 @@ pub struct Sweep {
 /// For files of one process: answered in 40 ms at most even under memory pressure, when answered at all.
 pub const PER_PROCESS: Sweep = Sweep { per_item: Duration::from_millis(200), max_stuck: 8, workers: 1 };
 
+/// For processes inside execve: those that can be read on this kernel are, and two that hang say that it cannot be.
+pub const INSIDE_EXECVE: Sweep = Sweep { max_stuck: 2, workers: 2, ..PER_PROCESS };
+
+/// Where one item hangs others may: from then on so many are looked at side by side, so that they cost their
+/// limit once and not each.
+const SIDE_BY_SIDE: usize = 4;
+
 /// An item that was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stuck {
@@ -147,7 +154,8 @@ impl Sweep {
             if stuck.len() >= self.max_stuck || deadline.passed(now) {
                 common.stop.store(true, Ordering::Release);
             } else if common.next.load(Ordering::Relaxed) < common.items.len() {
-                for _ in 0..replace {
+                let wanted = if stuck.is_empty() { 0 } else { SIDE_BY_SIDE.min(self.max_stuck - stuck.len()) };
+                for _ in 0..replace.max(wanted.saturating_sub(active)) {
                     active += usize::from(start(&common, &job, scratch, &mut slots));
                 }
             }

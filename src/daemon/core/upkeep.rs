@@ -15,6 +15,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_secs(5);
 /// How long a stop waits for captures at work.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// What the end of the loop may take beyond that.
+const STOP_SLACK: Duration = Duration::from_secs(5);
 
 impl Core {
     /// Children that should run do; what is due is done.
@@ -123,6 +125,9 @@ impl Core {
         if self.stopping.is_none() {
             if let Some(n) = &self.notify {
                 n.send("STOPPING=1");
+                // The unit's own limit is short, because it is also how long a child that cannot be killed holds
+                // up a restart; captures at work get their time this way.
+                n.send(&format!("EXTEND_TIMEOUT_USEC={}", (STOP_MAX + STOP_SLACK).as_micros()));
             }
             self.say(log::Level::Info, "stopping".into());
             self.stopping = Some(clock::mono());
