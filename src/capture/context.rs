@@ -31,6 +31,8 @@ pub struct Shared {
     pub tasks: std::sync::OnceLock<Arc<crate::host::tasks::Table>>,
     /// The one dump of all sockets, by `sockets`; `descriptors` uses it.
     pub sockets: std::sync::OnceLock<Arc<crate::host::sockets::Sockets>>,
+    /// Links that `descriptors` and `processes` both want: each reads what the other has not read yet.
+    pub links: Arc<crate::host::links::Shelf>,
     /// An early reading of /proc/diskstats and its time, left by `block_devices`: rates need two.
     pub diskstats: std::sync::Mutex<Option<(Mono, Vec<u8>)>>,
 }

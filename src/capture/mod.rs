@@ -2,6 +2,7 @@
 //! order (`plan`), by whom (`worker`, a process started beforehand), under whose eyes (`supervisor`).
 
 pub mod collectors;
+pub mod content;
 pub mod context;
 pub mod files;
 pub mod guard;

@@ -100,7 +100,7 @@ fn next(
     match rx.recv_timeout(wait) {
         Ok(Delivery::Item { collector, item }) => {
             if let Some(r) = running.iter_mut().find(|r| r.index == collector) {
-                r.ran.bytes += item.bytes.len() as u64;
+                r.ran.bytes += item.content.size();
                 r.ran.entries += 1;
                 on(Step::Item(specs[collector].name, item));
             }

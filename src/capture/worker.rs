@@ -26,6 +26,7 @@ const THREADS: usize = 10;
 
 /// Runs the role until its one snapshot is published or the core is gone.
 pub fn run(channel: Channel) -> io::Result<()> {
+    memory::be_frugal();
     let mut buf = Vec::new();
     let preparation = match channel.recv::<Order>(&mut buf, None)? {
         Received::Message(Order::Prepare(p)) => p,

@@ -5,10 +5,12 @@
 //! before. Secrets on command lines are masked here; of environments only the names are kept.
 
 use crate::capture::collectors::tasks;
+use crate::capture::content::Pieces;
 use crate::capture::guard::PER_PROCESS;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::bytes::{push_number, push_safe, push_word};
 use crate::host::limits::{Io, Limit, Limits, parse_io, parse_limits};
+use crate::host::links::{Links, Shelf};
 use crate::host::mask::mask_cmdline;
 use crate::host::ps::{self, Shape};
 use crate::host::tasks::{Process, Table};
@@ -17,7 +19,7 @@ use crate::model::Pid;
 use crate::sys::capability::Capability;
 use crate::sys::procdir::{Buf, Name, ProcDir};
 use crate::sys::rlimit;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 
@@ -43,8 +45,8 @@ const PIDS_MAX: usize = 200;
 /// What never blocks; kept even when the command line hangs.
 #[derive(Debug, Default)]
 struct Early {
-    exe: Option<Vec<u8>>,
-    cwd: Option<Vec<u8>>,
+    exe: Option<Box<[u8]>>,
+    cwd: Option<Box<[u8]>>,
     io: Option<Io>,
     limits: Limits,
     denied: bool,
@@ -56,8 +58,8 @@ struct Late {
     /// Masked, safe to print. `None`: the process has none (kernel threads, zombies).
     cmdline: Option<Vec<u8>>,
     cmdline_cut: bool,
-    /// Sorted names; `None`: not allowed.
-    environ: Option<Vec<Vec<u8>>>,
+    /// Sorted names, a blank before each; `None`: not allowed.
+    environ: Option<Box<[u8]>>,
     denied: bool,
 }
 
@@ -74,12 +76,14 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
         Users::default()
     });
     let real = ctx.root.is_real();
+    let links = Arc::clone(&ctx.shared.links);
     let proc = ProcDir::open(&ctx.root.path("/proc")).map_err(CollectError::failed("open /proc"))?;
     let user_space = table.processes.iter().filter(|p| !p.stat.is_kernel_thread());
     let items: Vec<Item> = user_space.map(|p| Item { pid: p.stat.pid, early: OnceLock::new() }).collect();
     let items = Arc::new(items);
-    let swept = PER_PROCESS
-        .sweep(Arc::clone(&items), ctx.deadline, Buf::default, move |buf, item, _| look(&proc, buf, real, item));
+    let swept = PER_PROCESS.sweep(Arc::clone(&items), ctx.deadline, Buf::default, move |buf, item, _| {
+        look(&proc, &links, buf, real, item)
+    });
 
     let mut details: BTreeMap<i32, (&Item, Option<Late>)> =
         items.iter().zip(swept.results).map(|(item, late)| (item.pid, (item, late))).collect();
@@ -108,21 +112,28 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     }
 
     let shape = Shape { machine: &table.machine, users: &users };
-    sink.put("sos_commands/process/ps_auxww", ps_text(&table, &shape, &details, &unreadable, false))?;
-    sink.put("sos_commands/process/ps_auxwwwm", ps_text(&table, &shape, &details, &unreadable, true))?;
+    sink.put_pieces("sos_commands/process/ps_auxww", ps_text(&table, &shape, &details, &unreadable, false))?;
+    sink.put_pieces("sos_commands/process/ps_auxwwwm", ps_text(&table, &shape, &details, &unreadable, true))?;
     sink.put("lastgasp/processes.tsv", figures(&table, &details))?;
     sink.put("lastgasp/environ_names.txt", environments(&mut details))?;
     Ok(())
 }
 
-fn look(proc: &ProcDir, buf: &mut Buf, real: bool, item: &Item) -> Late {
+fn look(proc: &ProcDir, links: &Shelf, buf: &mut Buf, real: bool, item: &Item) -> Late {
     let Ok(dir) = proc.open_dir(Name::number(item.pid.unsigned_abs().into()).as_cstr()) else { return Late::default() };
     let mut early = Early::default();
     let mut refused = false;
-    for (name, slot) in [(c"exe", &mut early.exe), (c"cwd", &mut early.cwd)] {
-        match dir.read_link(name, buf, 4096) {
-            Ok(()) => *slot = Some(buf.to_vec()),
-            Err(e) => refused |= is_denied(&e),
+    if let Some(known) = links.take(item.pid) {
+        (early.exe, early.cwd) = (Some(known.exe), Some(known.cwd));
+    } else {
+        for (name, slot) in [(c"exe", &mut early.exe), (c"cwd", &mut early.cwd)] {
+            match dir.read_link(name, buf, 4096) {
+                Ok(()) => *slot = Some((**buf).into()),
+                Err(e) => refused |= is_denied(&e),
+            }
+        }
+        if let (Some(exe), Some(cwd)) = (&early.exe, &early.cwd) {
+            links.leave(item.pid, Links { exe: exe.clone(), cwd: cwd.clone() });
         }
     }
     match dir.read_record(c"io", buf, 512) {
@@ -162,17 +173,23 @@ fn is_denied(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// Sorted names of `NAME=value` entries. What does not look like a name might be a value: left out.
-fn variable_names(environ: &[u8]) -> Vec<Vec<u8>> {
-    let name = |entry: &[u8]| -> Option<Vec<u8>> {
+/// Sorted names of `NAME=value` entries, a blank before each. What does not look like a name might be a value: left
+/// out.
+fn variable_names(environ: &[u8]) -> Box<[u8]> {
+    fn name(entry: &[u8]) -> Option<&[u8]> {
         let name = &entry[..memchr::memchr(b'=', entry)?];
         let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'%' | b'(' | b')');
-        (!name.is_empty() && name.len() <= VARIABLE_MAX && name.iter().all(plain)).then(|| name.to_vec())
-    };
-    let mut names: Vec<Vec<u8>> = environ.split(|b| *b == 0).filter_map(name).collect();
-    names.sort();
+        (!name.is_empty() && name.len() <= VARIABLE_MAX && name.iter().all(plain)).then_some(name)
+    }
+    let mut names: Vec<&[u8]> = environ.split(|b| *b == 0).filter_map(name).collect();
+    names.sort_unstable();
     names.dedup();
-    names
+    let mut joined = Vec::with_capacity(names.iter().map(|n| n.len() + 1).sum());
+    for name in names {
+        joined.push(b' ');
+        joined.extend_from_slice(name);
+    }
+    joined.into()
 }
 
 type Details<'a> = BTreeMap<i32, (&'a Item, Option<Late>)>;
@@ -183,21 +200,24 @@ fn ps_text(
     details: &Details,
     unreadable: &BTreeMap<i32, String>,
     with_threads: bool,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(160 * table.processes.len());
-    out.extend_from_slice(ps::HEADER);
+) -> Pieces {
+    let mut text = Pieces::default();
+    text.open().extend_from_slice(ps::HEADER);
     for p in &table.processes {
-        shape.process(&mut out, p, with_threads);
-        command(&mut out, p, details, unreadable);
+        text.pack();
+        let out = text.open();
+        shape.process(out, p, with_threads);
+        command(out, p, details, unreadable);
         out.push(b'\n');
         if with_threads {
-            shape.thread(&mut out, p, &p.stat);
+            shape.thread(out, p, &p.stat);
             for t in &p.threads {
-                shape.thread(&mut out, p, &t.stat);
+                text.pack();
+                shape.thread(text.open(), p, &t.stat);
             }
         }
     }
-    out
+    text
 }
 
 /// The command line, or the comm in brackets as ps has it.
@@ -260,7 +280,7 @@ fn figures(table: &Table, details: &Details) -> Vec<u8> {
 
 /// Processes with the same names share a line: workers have the environment of their parent.
 fn environments(details: &mut Details) -> Vec<u8> {
-    let mut groups = BTreeMap::<Vec<Vec<u8>>, Vec<i32>>::new();
+    let mut groups = HashMap::<Box<[u8]>, Vec<i32>>::new();
     for (pid, (_, late)) in details.iter_mut() {
         if let Some(names) = late.as_mut().and_then(|l| l.environ.take()).filter(|n| !n.is_empty()) {
             groups.entry(names).or_default().push(*pid);
@@ -278,10 +298,7 @@ fn environments(details: &mut Details) -> Vec<u8> {
             let _ = write!(out, " and {} more", pids.len() - PIDS_MAX);
         }
         out.push(b':');
-        for name in names {
-            out.push(b' ');
-            out.extend_from_slice(&name);
-        }
+        out.extend_from_slice(&names);
         out.push(b'\n');
     }
     out
@@ -296,6 +313,6 @@ mod tests {
         let names = variable_names(
             b"PATH=/bin\0DB_PASSWORD=s3cret\0s3cret\0=x\0a b=c\0PATH=/usr\0BASH_FUNC_x%%=() {\n s3cret\n}\0",
         );
-        assert_eq!(names, [&b"BASH_FUNC_x%%"[..], b"DB_PASSWORD", b"PATH"]);
+        assert_eq!(*names, *b" BASH_FUNC_x%% DB_PASSWORD PATH");
     }
 }
