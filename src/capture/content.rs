@@ -8,6 +8,7 @@
 use crate::archive::{Body, Effort};
 use std::borrow::Cow;
 use std::io;
+use zstd::bulk::Decompressor;
 
 /// A piece is packed when it is at least so large, in bytes.
 const PIECE_BYTES: usize = 128 * 1024;
@@ -31,10 +32,16 @@ impl Piece {
         }
     }
 
-    fn plain(&self) -> io::Result<Cow<'_, [u8]>> {
+    fn plain(&self, unpacker: &mut Option<Decompressor<'static>>) -> io::Result<Cow<'_, [u8]>> {
         match self {
             Piece::Plain(bytes) => Ok(Cow::Borrowed(bytes)),
-            Piece::Packed { bytes, size } => zstd::bulk::decompress(bytes, *size).map(Cow::Owned),
+            Piece::Packed { bytes, size } => {
+                let unpacker = match unpacker {
+                    Some(u) => u,
+                    None => unpacker.insert(Decompressor::new()?),
+                };
+                unpacker.decompress(bytes, *size).map(Cow::Owned)
+            }
         }
     }
 }
@@ -72,7 +79,7 @@ impl Content {
             at += 1;
         }
         if at < self.pieces.len() {
-            let part = self.pieces[at].plain().map(|p| p[..room - kept].to_vec()).unwrap_or_default();
+            let part = self.pieces[at].plain(&mut None).map(|p| p[..room - kept].to_vec()).unwrap_or_default();
             kept += part.len();
             self.pieces.truncate(at);
             self.pieces.push(Piece::Plain(part));
@@ -93,7 +100,8 @@ impl Body for Content {
     }
 
     fn each(&self, to: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        self.pieces.iter().try_for_each(|p| to(&p.plain()?))
+        let mut unpacker = None;
+        self.pieces.iter().try_for_each(|p| to(&p.plain(&mut unpacker)?))
     }
 
     fn effort(&self) -> Effort {
@@ -147,6 +155,17 @@ impl Pieces {
         self.done.pieces.push(Piece::Plain(self.open));
         self.done
     }
+}
+
+/// Packs and unpacks a piece, so that the code for it is in memory before the process locks what it has.
+pub fn warm_up() {
+    let mut pieces = Pieces::default();
+    while pieces.open().len() < PIECE_BYTES {
+        pieces.open().extend_from_slice(b"warm-up\n");
+    }
+    pieces.pack();
+    // Nothing here can fail but the allocator, and then the capture itself will say so.
+    let _ = pieces.finish().each(&mut |_| Ok(()));
 }
 
 #[cfg(test)]

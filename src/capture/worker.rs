@@ -21,7 +21,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Threads of the pool: three work, the rest replaces those that hang.
+/// Threads of the pool: three work, or six in the tier that mostly waits, the rest replaces those that hang.
 const THREADS: usize = 10;
 
 /// Runs the role until its one snapshot is published or the core is gone.
@@ -42,6 +42,7 @@ pub fn run(channel: Channel) -> io::Result<()> {
     let config = Arc::new(preparation.config.clone());
     let mut notices = notices;
     if preparation.lock {
+        memory::forget_code();
         warm_up(&config, &pool);
         if let Err(e) = memory::lock_on_fault() {
             notices
@@ -143,6 +144,7 @@ fn warm_up(config: &Arc<Config>, pool: &Pool) {
     let specs: Vec<&'static Spec> = registry::ALL.iter().copied().filter(|s| s.tier == Tier::T0).collect();
     let _ = schedule::run(&specs, &base, pool, &mut |_| {});
     crate::archive::warm_up();
+    crate::capture::content::warm_up();
     memory::trim();
 }
 

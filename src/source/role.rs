@@ -11,8 +11,8 @@ use crate::model::{HistoryLine, Losses, Mono, Origin, Record};
 use crate::source::kernel::Cursor;
 use crate::source::state_file::{State, load, store};
 use crate::source::{Consoles, Error, Notice, history};
-use crate::sys::clock;
 use crate::sys::ipc::{Channel, PACKET_MAX, Received};
+use crate::sys::{clock, memory};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,8 @@ pub fn run(channel: Channel) -> Result<(), Error> {
         Received::Empty => return Err(Error::NoStart("nothing came for 30 s")),
         Received::Closed => return Ok(()),
     };
+    memory::be_frugal();
+    memory::forget_code();
     let mut notices = Vec::new();
     if let Some(dir) = state_file.parent() {
         // The store itself; where it cannot be made, the capture worker says why.
