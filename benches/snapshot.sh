@@ -6,9 +6,16 @@
 # SOS_RUNS  rounds in which sos report runs as well, which takes long (default: 2; 0 leaves it out)
 # BENCH_DIR directory for the output (default: the system's temporary one); its disk is part of the figures
 #
+# HERE      set to anything: on the machine as it is. Otherwise in a PID and a network namespace of its own, so that processes and
+#           sockets are those of the load, whatever else there is
+#
 # Needs: cc, python3, ps, lsof, ss, netstat, zstd, sos (Debian: sosreport). Run as root, else all sides see only a part.
 # A process whose memory lock is held hangs all sides but lastgasp: not on a machine where something is being staged.
 set -eu
+if [ -z "${HERE:-}" ] && unshare --pid --net --fork --mount-proc true 2>/dev/null; then
+    HERE=namespace exec unshare --pid --net --fork --kill-child --mount-proc bash "$0" "$@"
+fi
+[ "${HERE:-}" != namespace ] || ip link set lo up
 here=$(cd "$(dirname "$0")" && pwd)
 lastgasp=${LASTGASP:-$here/../target/release/lastgasp}
 runs=${1:-5}

@@ -143,6 +143,8 @@ fn warm_up(config: &Arc<Config>, pool: &Pool) {
     let base = base(config, rehearsal(), deadline);
     let specs: Vec<&'static Spec> = registry::ALL.iter().copied().filter(|s| s.tier == Tier::T0).collect();
     let _ = schedule::run(&specs, &base, pool, &mut |_| {});
+    // Before the heap is trimmed: it holds every process and every socket of the machine.
+    drop(base);
     crate::archive::warm_up();
     crate::capture::content::warm_up();
     memory::trim();
