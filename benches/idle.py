@@ -94,9 +94,9 @@ def main():
             # The first seconds are start-up; the role that tidies the store ends by itself.
             time.sleep(10)
             pids = [watch.pid, *children(watch.pid)]
-            before, began = {pid: look(pid) for pid in pids}, time.monotonic()
-            time.sleep(minutes * 60)
             try:
+                before, began = {pid: look(pid) for pid in pids}, time.monotonic()
+                time.sleep(minutes * 60)
                 after, took = {pid: look(pid) for pid in pids}, time.monotonic() - began
             except (FileNotFoundError, ProcessLookupError):
                 sys.exit("a process of the watch was replaced meanwhile (an incident, or a crash): not idle, try again")

@@ -4,8 +4,18 @@
 #   benches/idle.sh [MINUTES]      default 10
 #
 # LASTGASP  the binary (default: target/release/lastgasp)
+# LOAD      processes and connections that are there meanwhile and do nothing (load.py; default: none). The figures
+#           with "2000 0" are to be those without.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 export LASTGASP=${LASTGASP:-$here/../target/release/lastgasp}
 [ -x "$LASTGASP" ] || { echo "there is no $LASTGASP; cargo build --release" >&2; exit 77; }
-exec python3 "$here/idle.py" "${1:-${MINUTES:-10}}"
+if [ -n "${LOAD:-}" ]; then
+    coproc LOADED { exec python3 "$here/load.py" $LOAD; }
+    load=$LOADED_PID
+    trap 'kill $load 2>/dev/null || true; wait $load 2>/dev/null || true' EXIT
+    read -r -t 120 ready <&"${LOADED[0]}" || { echo "the load did not get ready" >&2; exit 1; }
+    echo "$ready"
+fi
+echo "load average $(cut -d' ' -f1-3 /proc/loadavg), $(ls /proc | grep -c '^[0-9]') processes"
+python3 "$here/idle.py" "${1:-${MINUTES:-10}}"

@@ -1,9 +1,10 @@
 """A busy machine to take snapshots of: idle processes with descriptors, and established TCP connections.
 
-    load.py [PROCESSES [CONNECTIONS]]        default: 2000 5000
+    load.py [PROCESSES [CONNECTIONS [THREADS]]]        default: 2000 5000 0
 
 Each process is an exec'd sleep(1) with an argv of its own and about ten descriptors: files, pipes, a unix
-and a UDP socket. The connections are TCP on loopback, so each is two sockets; ten processes hold them.
+and a UDP socket. The connections are TCP on loopback, so each is two sockets; ten processes hold them. The
+threads sleep in one process more.
 Prints `ready …` on standard output and holds everything until standard input ends or SIGTERM comes.
 """
 
@@ -12,6 +13,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 
 HOLDERS = 10
 # Processes that share one set of descriptors, as workers of one service do.
@@ -68,9 +70,26 @@ def holder(count, ready):
     os._exit(0)
 
 
+def crowd(count, ready):
+    """A child of `count` threads that wait for ever."""
+    pid = os.fork()
+    if pid:
+        return pid
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.stack_size(64 * 1024)
+    never = threading.Lock()
+    never.acquire()
+    for _ in range(count - 1):
+        threading.Thread(target=never.acquire, daemon=True).start()
+    os.write(ready, b"x")
+    signal.pause()
+    os._exit(0)
+
+
 def main():
     processes = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     connections = int(sys.argv[2]) if len(sys.argv) > 2 else 5000
+    threads = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     # SIGTERM becomes an exception, so that the children are ended on every way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     pids = []
@@ -79,15 +98,16 @@ def main():
         os.set_inheritable(ready, False)
         each = [connections // HOLDERS + (n < connections % HOLDERS) for n in range(HOLDERS)]
         pids += [holder(n, ready) for n in each if n]
+        pids += [crowd(threads, ready)] if threads else []
         os.close(ready)
-        done = 0
-        while done < len([n for n in each if n]):
+        done, expected = 0, len(pids)
+        while done < expected:
             got = os.read(heard, 16)
             if not got:
-                sys.exit("a holder of connections died; is the limit of open files too low?")
+                sys.exit("a child died; is the limit of open files or of tasks too low?")
             done += len(got)
         pids += sleepers(processes)
-        print(f"ready {processes} processes, {connections} connections", flush=True)
+        print(f"ready {processes} processes, {connections} connections, {threads} threads", flush=True)
         while os.read(0, 4096):
             pass
     finally:

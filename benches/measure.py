@@ -1,8 +1,8 @@
 """Measures commands side by side, interleaved, and prints a table with medians and ratios.
 
-    measure.py RUNS NAME COMMAND [NAME COMMAND]...
+    measure.py RUNS NAME[@N] COMMAND [NAME[@N] COMMAND]...
 
-Each COMMAND is run by bash in a new directory that is given as $OUT; what it leaves there is counted as
+One that takes long may run in the first N rounds only. Each COMMAND is run by bash in a new directory that is given as $OUT; what it leaves there is counted as
 its output, what it prints on standard output as JSON is reported (numbers only, medians).
 
 wall      until the command itself ends
@@ -69,15 +69,22 @@ def run(command, directory):
 
 def main():
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    runs, pairs = int(sys.argv[1]), list(zip(sys.argv[2::2], sys.argv[3::2]))
+    runs, pairs, rounds = int(sys.argv[1]), [], {}
+    for name, command in zip(sys.argv[2::2], sys.argv[3::2]):
+        name, _, most = name.partition("@")
+        pairs.append((name, command))
+        rounds[name] = min(int(most or runs), runs)
     results = {name: [] for name, _ in pairs}
     with tempfile.TemporaryDirectory(prefix="lastgasp-bench.", dir=os.environ.get("BENCH_DIR")) as directory:
-        for _ in range(runs):
+        for n in range(runs):
             for name, command in pairs:
-                results[name].append(run(command, directory))
+                if n < rounds[name]:
+                    results[name].append(run(command, directory))
     first = pairs[0][0]
     names = list(dict.fromkeys(k for rows in results.values() for row in rows for k in row))
-    print(f"medians (least - most) of {runs} interleaved runs; ratio: against {first}")
+    fewer = "".join(f", {n} of {name}" for name, n in rounds.items() if n < runs)
+    print(f"medians (least - most) of {runs} interleaved runs{fewer}; ratio: against {first}")
+    print(f"load average at the end {open('/proc/loadavg').read().rsplit(' ', 2)[0]}")
     for key in names:
         for name, rows in results.items():
             values = [r[key] for r in rows if key in r]

@@ -38,7 +38,7 @@ pub use names::safe_path;
 pub use reader::{Entry, Problem, Reader};
 pub use salvage::{Now, Salvaged, Why, salvage};
 pub use verify::VerifyReport;
-pub use writer::{ENTRIES_MAX, EntryHead, FRAME_BYTES, Finished, SyncData, Writer, warm_up};
+pub use writer::{Body, ENTRIES_MAX, Effort, EntryHead, FRAME_BYTES, Finished, SyncData, Writer, warm_up};
 
 /// First entry of every snapshot.
 pub const INCIDENT_ENTRY: &str = "incident.json";

@@ -33,6 +33,10 @@ pub struct Shared {
     pub command_lines: std::sync::OnceLock<Arc<crate::capture::command_lines::CommandLines>>,
     /// The one dump of all sockets, by `sockets`; `descriptors` uses it.
     pub sockets: std::sync::OnceLock<Arc<crate::host::sockets::Sockets>>,
+    /// Links that `descriptors` and `processes` both want: each reads what the other has not read yet.
+    pub links: Arc<crate::host::links::Shelf>,
+    /// `disk_rates` has taken its readings: from here on the disks may be loaded.
+    pub rates_taken: AtomicBool,
     /// An early reading of /proc/diskstats and its time, left by `block_devices`: rates need two.
     pub diskstats: std::sync::Mutex<Option<(Mono, Vec<u8>)>>,
 }

@@ -3,6 +3,7 @@
 
 pub mod collectors;
 pub mod command_lines;
+pub mod content;
 pub mod context;
 pub mod files;
 pub mod guard;

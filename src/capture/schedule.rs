@@ -5,7 +5,7 @@ use crate::capture::context::Shared;
 use crate::capture::guard::where_held;
 use crate::capture::pool::Pool;
 use crate::capture::sink::{Delivery, Item};
-use crate::capture::{CollectError, Context, Sink, Source, Spec, files};
+use crate::capture::{CollectError, Context, Sink, Source, Spec, Tier, files};
 use crate::config::Config;
 use crate::host::Root;
 use crate::model::{Deadline, Incident, Missing, Mono, Outcome};
@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// Collectors that run at the same time. Two saturate a small machine; the third uses their waits.
 const PARALLEL: usize = 3;
+/// The same, in the tier of those that mostly wait: for a disk, a name server, a command, the next second.
+const PARALLEL_WAITING: usize = 6;
 /// Deliveries between collectors and writer; a collector waits when the writer is that far behind.
 const QUEUE: usize = 32;
 
@@ -66,10 +68,11 @@ struct Running {
 pub fn run(specs: &[&'static Spec], base: &Base, pool: &Pool, on: &mut dyn FnMut(Step<'_>)) -> Vec<Ran> {
     let (tx, rx) = sync_channel(QUEUE);
     let mut waiting: VecDeque<usize> = (0..specs.len()).collect();
+    let parallel = if specs.iter().all(|s| s.tier == Tier::T2) { PARALLEL_WAITING } else { PARALLEL };
     let mut running: Vec<Running> = Vec::new();
     let mut ended: Vec<Ran> = Vec::with_capacity(specs.len());
     loop {
-        while running.len() < PARALLEL
+        while running.len() < parallel
             && let Some(index) = waiting.pop_front()
         {
             match start(specs[index], index, base, pool, tx.clone()) {
@@ -100,7 +103,7 @@ fn next(
     match rx.recv_timeout(wait) {
         Ok(Delivery::Item { collector, item }) => {
             if let Some(r) = running.iter_mut().find(|r| r.index == collector) {
-                r.ran.bytes += item.bytes.len() as u64;
+                r.ran.bytes += item.content.size();
                 r.ran.entries += 1;
                 on(Step::Item(specs[collector].name, item));
             }

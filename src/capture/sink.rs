@@ -2,6 +2,7 @@
 //! what a collector delivered before it hung is kept.
 
 use crate::capture::CollectError;
+use crate::capture::content::{Content, Pieces};
 use crate::model::{Missing, Wall};
 use crate::sys::clock;
 use std::sync::mpsc::SyncSender;
@@ -23,7 +24,7 @@ pub enum Stop {
 pub struct Item {
     /// Relative path inside the archive.
     pub path: String,
-    pub bytes: Vec<u8>,
+    pub content: Content,
     /// When its content was read.
     pub at: Wall,
     /// Cut at a cap.
@@ -75,20 +76,35 @@ impl Sink {
         bytes: impl Into<Vec<u8>>,
         mut truncated: bool,
     ) -> Result<(), Stop> {
-        let (path, mut bytes) = (path.into(), bytes.into());
+        let mut bytes = bytes.into();
         let room = usize::try_from(self.left_bytes).unwrap_or(usize::MAX);
         let full = bytes.len() > room;
         if full {
             bytes.truncate(room);
             truncated = true;
         }
-        self.left_bytes -= bytes.len() as u64;
+        self.deliver(path.into(), bytes.into(), truncated)?;
+        if full { Err(Stop::Full) } else { Ok(()) }
+    }
+
+    /// As [`Sink::put`], for a text that was written in pieces.
+    pub fn put_pieces(&mut self, path: impl Into<String>, pieces: Pieces) -> Result<(), Stop> {
+        let mut content = pieces.finish();
+        let full = content.size() > self.left_bytes;
+        if full {
+            content.truncate(usize::try_from(self.left_bytes).unwrap_or(usize::MAX));
+        }
+        self.deliver(path.into(), content, full)?;
+        if full { Err(Stop::Full) } else { Ok(()) }
+    }
+
+    fn deliver(&mut self, path: String, content: Content, truncated: bool) -> Result<(), Stop> {
+        self.left_bytes -= content.size();
         if truncated {
             self.truncated.push(path.clone());
         }
-        let item = Item { path, bytes, at: clock::wall(), truncated };
-        self.to.send(Delivery::Item { collector: self.collector, item }).map_err(|_| Stop::Cancelled)?;
-        if full { Err(Stop::Full) } else { Ok(()) }
+        let item = Item { path, content, at: clock::wall(), truncated };
+        self.to.send(Delivery::Item { collector: self.collector, item }).map_err(|_| Stop::Cancelled)
     }
 
     /// Notes something that could not be had, while the collector goes on.

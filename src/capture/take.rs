@@ -217,7 +217,7 @@ fn write_step(
         }),
         Step::Item(collector, item) => {
             let head = EntryHead { path: &item.path, at: item.at, collector, truncated: item.truncated };
-            writer.append(&head, &item.bytes)?;
+            writer.append_body(&head, &item.content)?;
         }
     }
     Ok(())

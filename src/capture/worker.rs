@@ -29,7 +29,7 @@ use std::time::Duration;
 const REVISIT: Duration = Duration::from_secs(15);
 /// How long a worker whose snapshot is published stays for a store that is slow.
 const LINGER: Duration = Duration::from_secs(60);
-/// Threads of the pool: three work, the rest replaces those that hang.
+/// Threads of the pool: three work, or six in the tier that mostly waits, the rest replaces those that hang.
 const THREADS: usize = 10;
 /// Threads for guarded reads: three lists at a time, and replacements for those that hang.
 const GUARDS: usize = 6;
@@ -38,6 +38,7 @@ const GUARDS: usize = 6;
 ///
 /// `command_lines`: the file in memory that the cache of command lines lies in.
 pub fn run(channel: Channel, command_lines: Option<File>) -> io::Result<()> {
+    memory::be_frugal();
     let mut buf = Vec::new();
     let preparation = match channel.recv::<Order>(&mut buf, None)? {
         Received::Message(Order::Prepare(p)) => p,
@@ -54,6 +55,7 @@ pub fn run(channel: Channel, command_lines: Option<File>) -> io::Result<()> {
     let config = Arc::new(preparation.config.clone());
     let mut own = Vec::new();
     if preparation.lock {
+        memory::forget_code();
         warm_up(&config, &pool);
         if let Err(e) = memory::lock_on_fault() {
             own.push(format!("the capture worker is not locked in memory ({e}); raise LimitMEMLOCK or run as root"));
@@ -191,7 +193,10 @@ fn warm_up(config: &Arc<Config>, pool: &Pool) {
     let base = base(config, rehearsal(), deadline);
     let specs: Vec<&'static Spec> = registry::ALL.iter().copied().filter(|s| s.tier == Tier::T0).collect();
     let _ = schedule::run(&specs, &base, pool, &mut |_| {});
+    // Before the heap is trimmed: it holds every process and every socket of the machine.
+    drop(base);
     crate::archive::warm_up();
+    crate::capture::content::warm_up();
     memory::trim();
 }
 

@@ -2,7 +2,7 @@
 //! last run stopped reading, open the kernel log there, listen for netconsole, warm up, lock memory, say READY, loop.
 
 use crate::capture::registry;
-use crate::config::Config;
+use crate::config::{Config, RulesConfig};
 use crate::daemon::children::Helper;
 use crate::daemon::control::{self, Control};
 use crate::daemon::core::{Core, Parts};
@@ -10,7 +10,7 @@ use crate::daemon::poller::{Poller, Token};
 use crate::detect::Detector;
 use crate::host::Root;
 use crate::incident::Identity;
-use crate::model::BootId;
+use crate::model::{BootId, Origin, Record};
 use crate::source::role::{TailMessage, TailOrder};
 use crate::source::{Cursor, KernelLog, Netconsole};
 use crate::store;
@@ -21,6 +21,7 @@ use crate::sys::{clock, memory};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the start waits for the tail role to read its state.
@@ -47,6 +48,7 @@ pub enum StartError {
 
 /// Runs `watch` until SIGTERM or SIGINT.
 pub fn run(setup: Setup) -> Result<(), StartError> {
+    memory::be_frugal();
     let config = setup.config;
     let identity = identity(&config, setup.version);
     let detector = Detector::new(&config.rules)?;
@@ -73,6 +75,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
         Ok(())
     };
     add(&mut poller).map_err(|e| StartError::System("set up the epoll", e))?;
+    let core_rules = config.rules.clone();
     let notify = Notify::from_env().map_err(|e| StartError::System("reach the service manager", e))?;
 
     let (kernel, kernel_notices) = match kernel {
@@ -97,6 +100,8 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     for n in notices.into_iter().chain(kernel_notices).chain(netconsole_notice) {
         core.say(log::Level::Warn, n);
     }
+    memory::forget_code();
+    rehearse(&core_rules);
     core.greet();
     if let Err(e) = memory::lock_on_fault() {
         core.say(
@@ -113,6 +118,22 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
 pub fn hostname(config: &Config) -> String {
     let read = || Root::real().read("/proc/sys/kernel/hostname", 256).ok().map(|c| c.text().trim().to_owned());
     config.general.host.clone().or_else(read).filter(|h| !h.is_empty()).unwrap_or_else(|| "localhost".into())
+}
+
+/// Reads a report once, with a detector of its own, so that the code and the constants for it are in memory before the
+/// lock: on the day they may be on a disk that does not answer.
+fn rehearse(rules: &RulesConfig) {
+    const REPORT: &str = include_str!("../../fixtures/detect/oops_code.hit.log");
+    let Ok(mut detector) = Detector::new(rules) else { return };
+    let (origin, host): (Arc<str>, Arc<str>) = ("rehearsal".into(), "rehearsal".into());
+    let now = clock::mono();
+    let mut signals = Vec::new();
+    for line in REPORT.lines() {
+        detector.feed(&Record::plain(Origin::Replay(Arc::clone(&origin)), Arc::clone(&host), line), now, &mut signals);
+    }
+    detector.finish(&mut signals);
+    drop((signals, detector));
+    memory::trim();
 }
 
 fn identity(config: &Config, version: &str) -> Identity {

@@ -1,5 +1,8 @@
 //! Small tools for bytes that others chose: numbers out of them, and a safe way to print them.
 
+use std::io::Write;
+use std::net::IpAddr;
+
 /// A decimal number that is the whole of `field`; `None` for anything else, overflow included.
 pub fn number(field: &[u8]) -> Option<u64> {
     if field.is_empty() {
@@ -107,17 +110,51 @@ pub fn push_number(out: &mut Vec<u8>, mut n: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// Appends `n` blanks.
+pub fn push_blanks(out: &mut Vec<u8>, n: usize) {
+    const BLANKS: [u8; 64] = [b' '; 64];
+    let mut left = n;
+    while left > 0 {
+        let now = left.min(BLANKS.len());
+        out.extend_from_slice(&BLANKS[..now]);
+        left -= now;
+    }
+}
+
 /// Pads what was appended since `start` with blanks, up to `width` bytes.
 pub fn pad_right(out: &mut Vec<u8>, start: usize, width: usize) {
     let have = out.len() - start;
-    out.extend(std::iter::repeat_n(b' ', width.saturating_sub(have)));
+    push_blanks(out, width.saturating_sub(have));
 }
 
 /// Appends a number, right-aligned in `width` columns.
 pub fn push_right(out: &mut Vec<u8>, n: u64, width: usize) {
     let length = n.checked_ilog10().unwrap_or(0) as usize + 1;
-    out.extend(std::iter::repeat_n(b' ', width.saturating_sub(length)));
+    push_blanks(out, width.saturating_sub(length));
     push_number(out, n);
+}
+
+/// Appends a number, left-aligned in `width` columns.
+pub fn push_left(out: &mut Vec<u8>, n: u64, width: usize) {
+    let start = out.len();
+    push_number(out, n);
+    pad_right(out, start, width);
+}
+
+/// Appends an IP address as `Display` has it, IPv4 without the formatting machinery: it is most of a socket table.
+pub fn push_ip(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(a) => {
+            for (i, part) in a.octets().into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b'.');
+                }
+                push_number(out, part.into());
+            }
+        }
+        // Writing into memory cannot fail.
+        IpAddr::V6(a) => _ = write!(out, "{a}"),
+    }
 }
 
 /// Appends a JSON string; bytes that are not UTF-8 become U+FFFD.
@@ -158,6 +195,14 @@ mod tests {
             let mut out = Vec::new();
             push_right(&mut out, n, 5);
             assert_eq!(out, format!("{n:>5}").as_bytes());
+            let mut out = b"x".to_vec();
+            push_left(&mut out, n, 5);
+            assert_eq!(out, format!("x{n:<5}").as_bytes());
+        }
+        for text in ["0.0.0.0", "255.10.0.1", "::", "fe80::1", "::ffff:1.2.3.4"] {
+            let mut out = Vec::new();
+            push_ip(&mut out, text.parse().expect("an address"));
+            assert_eq!(out, text.as_bytes());
         }
     }
 

@@ -11,9 +11,11 @@
 
 use crate::host::Root;
 use crate::host::bytes::{lines, number, words};
+use crate::host::links::{Links, Shelf};
 use crate::sys::procdir::{Buf, Name, ProcDir};
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Most descriptors looked at in all.
@@ -75,7 +77,8 @@ pub struct Fd {
     pub target: Target,
     /// `r`, `w`, `u` (both), or a blank where it is not known.
     pub mode: u8,
-    pub place: Place,
+    /// Of files of a path, as far as it was asked for.
+    pub place: Option<Box<Place>>,
 }
 
 /// The descriptors of one process.
@@ -101,6 +104,8 @@ pub enum Seen {
 /// Reads one process after another; shared by the threads of a sweep.
 pub struct Scanner {
     proc: ProcDir,
+    /// Shared with another reader of the same links.
+    links: Arc<Shelf>,
     left: AtomicUsize,
     fdinfo_left: AtomicUsize,
 }
@@ -112,9 +117,11 @@ pub struct Scratch {
 }
 
 impl Scanner {
-    pub fn new(root: &Root) -> io::Result<Scanner> {
+    /// `links`: shared with whoever else reads the program and directory of each process.
+    pub fn new(root: &Root, links: Arc<Shelf>) -> io::Result<Scanner> {
         Ok(Scanner {
             proc: ProcDir::open(&root.path("/proc"))?,
+            links,
             left: AtomicUsize::new(DESCRIPTORS_MAX),
             fdinfo_left: AtomicUsize::new(FDINFO_MAX),
         })
@@ -135,9 +142,17 @@ impl Scanner {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Seen::Denied,
             Err(_) => return Seen::Gone,
         };
-        for (name, slot) in [(c"cwd", &mut open.cwd), (c"root", &mut open.root), (c"exe", &mut open.exe)] {
-            if dir.read_link(name, buf, LINK_CAP).is_ok() {
-                *slot = Some((**buf).into());
+        let mut link = |name: &std::ffi::CStr| -> Option<Box<[u8]>> {
+            dir.read_link(name, buf, LINK_CAP).is_ok().then(|| (**buf).into())
+        };
+        open.root = link(c"root");
+        match self.links.take(pid) {
+            Some(known) => (open.exe, open.cwd) = (Some(known.exe), Some(known.cwd)),
+            None => {
+                (open.exe, open.cwd) = (link(c"exe"), link(c"cwd"));
+                if let (Some(exe), Some(cwd)) = (&open.exe, &open.cwd) {
+                    self.links.leave(pid, Links { exe: exe.clone(), cwd: cwd.clone() });
+                }
             }
         }
         open.fds.reserve_exact(numbers.len());
@@ -165,16 +180,24 @@ impl Scanner {
     }
 
     /// How it was opened, and for files of a path where it stands.
-    fn more(&self, dir: &ProcDir, fd_dir: &ProcDir, target: &Target, n: u64, buf: &mut Buf) -> (u8, Place) {
+    fn more(
+        &self,
+        dir: &ProcDir,
+        fd_dir: &ProcDir,
+        target: &Target,
+        n: u64,
+        buf: &mut Buf,
+    ) -> (u8, Option<Box<Place>>) {
         match target {
             // Always both ways; not worth a system call.
-            Target::Socket(_) | Target::Anonymous(_) => return (b'u', Place::default()),
+            Target::Socket(_) | Target::Anonymous(_) => return (b'u', None),
             // The most common of all; how it was opened tells nothing.
-            Target::Path(p) if **p == b"/dev/null"[..] => return (b' ', Place::default()),
+            Target::Path(p) if **p == b"/dev/null"[..] => return (b' ', None),
             Target::Path(p) if !is_device(p) => {
                 let budget = self.fdinfo_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |l| l.checked_sub(1));
                 if budget.is_ok() && dir.read_record(Name::build("fdinfo/", n, "").as_cstr(), buf, 1024).is_ok() {
-                    return parse_fdinfo(buf);
+                    let (mode, place) = parse_fdinfo(buf);
+                    return (mode, Some(Box::new(place)));
                 }
             }
             Target::Path(_) | Target::Pipe(_) | Target::Other(_) => {}
@@ -185,7 +208,7 @@ impl Scanner {
             Ok(0o600) => b'u',
             _ => b' ',
         };
-        (mode, Place::default())
+        (mode, None)
     }
 }
 
@@ -275,12 +298,12 @@ mod tests {
         let mut file = std::fs::File::open(&path).expect("open");
         std::io::Read::read_exact(&mut file, &mut [0; 4]).expect("read");
         std::fs::remove_file(&path).expect("remove");
-        let scanner = Scanner::new(&Root::real()).expect("/proc");
+        let scanner = Scanner::new(&Root::real(), Arc::default()).expect("/proc");
         let Seen::Open(open) = scanner.look(&mut Scratch::default(), std::process::id() as i32, &|| ()) else {
             panic!("our own are readable")
         };
         let fd = open.fds.iter().find(|f| f.target.is_deleted()).expect("the removed file");
-        assert_eq!((fd.mode, fd.place.position), (b'r', Some(4)));
+        assert_eq!((fd.mode, fd.place.as_ref().and_then(|p| p.position)), (b'r', Some(4)));
         assert!(matches!(&fd.target, Target::Path(p) if p.ends_with(b"/held open (deleted)")));
         assert!(open.exe.is_some() && open.cwd.is_some());
     }

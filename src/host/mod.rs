@@ -10,6 +10,7 @@ pub mod disks;
 pub mod diskstats;
 pub mod inet_diag;
 pub mod limits;
+pub mod links;
 pub mod mask;
 pub mod mounts;
 pub mod net;

@@ -11,7 +11,7 @@ use crate::host::bytes::{pad_right, push_number, push_right, push_word};
 use crate::host::stat::{Stat, Status};
 use crate::host::tasks::{Machine, Process};
 use crate::host::users::Users;
-use std::io::Write;
+use chrono::Datelike;
 
 pub const HEADER: &[u8] = b"USER       PID %CPU %MEM    VSZ   RSS TTY      STAT START   TIME COMMAND\n";
 
@@ -111,13 +111,9 @@ impl Shape<'_> {
         out.push(b' ');
         let hz = self.machine.hz.max(1);
         let began = self.machine.boot_s.and_then(|b| i64::try_from(b.saturating_add(s.start / hz)).ok());
-        match began.and_then(|t| chrono::DateTime::from_timestamp(t, 0)) {
-            Some(t) => {
-                let age_s = self.machine.uptime_s.map_or(0.0, |up| up - (s.start / hz) as f64);
-                let form = if age_s < 86_400.0 { "%H:%M" } else { "%b%d" };
-                // Writing into memory cannot fail.
-                let _ = write!(out, "{:>5}", t.format(form).to_string());
-            }
+        let age_s = self.machine.uptime_s.map_or(0.0, |up| up - (s.start / hz) as f64);
+        match began {
+            Some(t) => clock_or_day(out, t, age_s < 86_400.0),
             None => out.extend_from_slice(b"    -"),
         }
         let cpu_s = s.utime.saturating_add(s.stime) / hz;
@@ -128,6 +124,27 @@ impl Shape<'_> {
         out.push(b'0' + (cpu_s % 60 / 10) as u8);
         out.push(b'0' + (cpu_s % 10) as u8);
         out.push(b' ');
+    }
+}
+
+/// `07:12` of today's, `Nov25` of older times; five columns. By hand: three times a process in a snapshot.
+fn clock_or_day(out: &mut Vec<u8>, seconds: i64, today: bool) {
+    const MONTHS: [&[u8; 3]; 12] =
+        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    let two = |n: i64| [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+    if today {
+        let minutes = seconds.rem_euclid(86_400) / 60;
+        out.extend_from_slice(&two(minutes / 60));
+        out.push(b':');
+        out.extend_from_slice(&two(minutes % 60));
+        return;
+    }
+    match chrono::DateTime::from_timestamp(seconds, 0) {
+        Some(t) => {
+            out.extend_from_slice(MONTHS[t.month0() as usize]);
+            out.extend_from_slice(&two(t.day().into()));
+        }
+        None => out.extend_from_slice(b"    -"),
     }
 }
 
@@ -206,6 +223,11 @@ mod tests {
         let mut out = Vec::new();
         shape.process(&mut out, &p, false);
         assert_eq!(String::from_utf8_lossy(&out), "long-us+    42  7.2  1.0  10240 10000 pts/5    SLsl 02:15   1:05 ");
+        for (t, today, want) in [(1_795_400_000, true, "02:13"), (1_795_400_000, false, "Nov23"), (0, false, "Jan01")] {
+            let mut out = Vec::new();
+            clock_or_day(&mut out, t, today);
+            assert_eq!(out, want.as_bytes());
+        }
         out.clear();
         shape.thread(&mut out, &p, &thread);
         assert_eq!(

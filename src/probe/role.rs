@@ -10,8 +10,8 @@ use crate::config::ProbeConfig;
 use crate::config::keys::PROBES_MAX;
 use crate::model::{Mono, ProbeCause, ProbeOutcome, ProbeReport};
 use crate::probe::{Checker, Error, Fail};
-use crate::sys::clock;
 use crate::sys::ipc::{Channel, PACKET_MAX, Received};
+use crate::sys::{clock, memory};
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -61,6 +61,8 @@ type Make = fn(&ProbeConfig) -> Look;
 /// Runs until [`ProbeOrder::Stop`] or until the other end is gone. Threads in the middle of a look are
 /// left behind: the process ends next.
 pub fn run(channel: Channel) -> Result<(), Error> {
+    memory::be_frugal();
+    memory::forget_code();
     run_with(channel, |probe| {
         let mut checker = Checker::new(&probe.target);
         Box::new(move |timeout| checker.check(timeout))

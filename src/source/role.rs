@@ -12,8 +12,8 @@ use crate::source::kernel::Cursor;
 use crate::source::scribe::Scribe;
 use crate::source::state_file::State;
 use crate::source::{Consoles, Error, Notice};
-use crate::sys::clock;
 use crate::sys::ipc::{Channel, PACKET_MAX, Received};
+use crate::sys::{clock, memory};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,8 @@ pub fn run(channel: Channel) -> Result<(), Error> {
         Received::Empty => return Err(Error::NoStart("nothing came for 30 s")),
         Received::Closed => return Ok(()),
     };
+    memory::be_frugal();
+    memory::forget_code();
     let mut notices = Vec::new();
     let scribe = Scribe::start(state_file, &mut notices).map_err(Error::Channel)?;
     let now = clock::mono();

@@ -53,7 +53,7 @@ struct Delivered {
 impl Delivered {
     fn text(&self, path: &str) -> String {
         let item = self.items.get(path).unwrap_or_else(|| panic!("no {path} in {:?}", self.items.keys()));
-        String::from_utf8(item.bytes.clone()).unwrap_or_else(|e| panic!("{path} is not UTF-8: {e}"))
+        String::from_utf8(item.content.to_vec()).unwrap_or_else(|e| panic!("{path} is not UTF-8: {e}"))
     }
 }
 
@@ -322,10 +322,10 @@ fn figures() {
                 for item in d.items.values() {
                     let path = std::path::Path::new(&dir).join(&item.path);
                     std::fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
-                    std::fs::write(path, &item.bytes).expect("write");
+                    std::fs::write(path, item.content.to_vec()).expect("write");
                 }
             }
-            let bytes: usize = d.items.values().map(|i| i.bytes.len()).sum();
+            let bytes: usize = d.items.values().map(|i| i.content.size() as usize).sum();
             println!(
                 "{round} {:12} wall {wall:>10.2?} cpu {used:>10.2?} {bytes:>9} bytes {} missing",
                 spec.name,

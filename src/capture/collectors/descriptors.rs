@@ -6,9 +6,10 @@
 
 use crate::capture::collectors::socket_text::{self, Owner, Owners};
 use crate::capture::collectors::{sockets, tasks};
+use crate::capture::content::Pieces;
 use crate::capture::guard::PER_PROCESS;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
-use crate::host::bytes::{pad_right, push_number, push_right, push_safe, push_word};
+use crate::host::bytes::{pad_right, push_blanks, push_ip, push_number, push_right, push_safe, push_word};
 use crate::host::descriptors::{self, Fd, Open, Scanner, Scratch, Seen, Target, is_device, parse_mounts};
 use crate::host::limits::parse_limits;
 use crate::host::sockets::{CLOSE, Inet, LISTEN, Proto, Sockets, Unix, netstat_state};
@@ -51,16 +52,16 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     );
     let index = Index::new(&sockets);
     sink.put("lastgasp/descriptors_summary.txt", summary(ctx, &table, &opened, &index))?;
-    sink.put("sos_commands/networking/ss_-peaonmi", socket_text::ss(&sockets, &owners))?;
-    sink.put("sos_commands/networking/netstat_-W_-neopa", socket_text::netstat(&sockets, &owners))?;
+    sink.put_pieces("sos_commands/networking/ss_-peaonmi", socket_text::ss(&sockets, &owners))?;
+    sink.put_pieces("sos_commands/networking/netstat_-W_-neopa", socket_text::netstat(&sockets, &owners))?;
     let mounts = ctx.root.read("/proc/self/mountinfo", 4 << 20).map(|c| parse_mounts(&c.bytes)).unwrap_or_default();
     let lsof = Lsof { table: &table, index: &index, owners: &owners, mounts };
-    sink.put("sos_commands/process/lsof_-b_M_-n_-l", lsof.text(&opened))?;
+    sink.put_pieces("sos_commands/process/lsof_-b_M_-n_-l", lsof.text(&opened))?;
     Ok(())
 }
 
 fn scan(ctx: &Context, sink: &mut Sink, table: &Table) -> Result<Vec<Open>, CollectError> {
-    let scanner = Scanner::new(&ctx.root).map_err(CollectError::failed("open /proc"))?;
+    let scanner = Scanner::new(&ctx.root, Arc::clone(&ctx.shared.links)).map_err(CollectError::failed("open /proc"))?;
     // The list of descriptors of a process inside execve waits with it (and is being closed).
     let user_space = table.processes.iter().filter(|p| !p.stat.is_kernel_thread() && !p.in_execve);
     let pids: Arc<Vec<i32>> = Arc::new(user_space.map(|p| p.stat.pid).collect());
@@ -102,18 +103,28 @@ fn scan(ctx: &Context, sink: &mut Sink, table: &Table) -> Result<Vec<Open>, Coll
     Ok(opened)
 }
 
-/// Sockets by inode.
+/// Sockets by inode: two lists in the order of inodes.
 struct Index<'a> {
-    inet: HashMap<u32, &'a Inet>,
-    unix: HashMap<u32, &'a Unix>,
+    inet: Vec<&'a Inet>,
+    unix: Vec<&'a Unix>,
 }
 
 impl<'a> Index<'a> {
     fn new(s: &'a Sockets) -> Index<'a> {
-        Index {
-            inet: s.inet.iter().filter(|i| i.inode != 0).map(|i| (i.inode, i)).collect(),
-            unix: s.unix.iter().map(|u| (u.inode, u)).collect(),
-        }
+        let mut inet: Vec<&Inet> = s.inet.iter().filter(|i| i.inode != 0).collect();
+        let mut unix: Vec<&Unix> = s.unix.iter().collect();
+        // Nearly in order already.
+        inet.sort_by_key(|i| i.inode);
+        unix.sort_by_key(|u| u.inode);
+        Index { inet, unix }
+    }
+
+    fn inet(&self, inode: u32) -> Option<&'a Inet> {
+        self.inet.binary_search_by_key(&inode, |i| i.inode).ok().map(|at| self.inet[at])
+    }
+
+    fn unix(&self, inode: u32) -> Option<&'a Unix> {
+        self.unix.binary_search_by_key(&inode, |u| u.inode).ok().map(|at| self.unix[at])
     }
 }
 
@@ -126,6 +137,14 @@ struct Lsof<'a> {
     mounts: HashMap<u64, (u32, u32)>,
 }
 
+/// Columns of a line while it is made: kept, so that a line costs no allocation.
+#[derive(Default)]
+struct Work {
+    device: Vec<u8>,
+    size: Vec<u8>,
+    node: Vec<u8>,
+}
+
 /// What follows the descriptor in one line.
 #[derive(Default)]
 struct Columns<'a> {
@@ -136,13 +155,13 @@ struct Columns<'a> {
 }
 
 impl Lsof<'_> {
-    fn text(&self, opened: &[Open]) -> Vec<u8> {
-        let count: usize = opened.iter().map(|o| o.fds.len() + 3).sum();
-        let mut out = Vec::with_capacity(120 * count + 128);
-        out.extend_from_slice(
+    fn text(&self, opened: &[Open]) -> Pieces {
+        let mut text = Pieces::default();
+        text.open().extend_from_slice(
             b"COMMAND       PID     USER   FD      TYPE             DEVICE  SIZE/OFF      NODE NAME\n",
         );
         let mut head = Vec::new();
+        let mut work = Work::default();
         for o in opened {
             head.clear();
             let process = self.table.get(o.pid);
@@ -157,34 +176,46 @@ impl Lsof<'_> {
                 Some(uid) => push_right(&mut head, uid.into(), 8),
                 None => head.extend_from_slice(b"        "),
             }
+            text.pack();
+            let out = text.open();
             for (fd, link, kind) in [("cwd", &o.cwd, "DIR"), ("rtd", &o.root, "DIR"), ("txt", &o.exe, "REG")] {
                 if let Some(link) = link {
                     out.extend_from_slice(&head);
-                    let _ = write!(out, " {fd:>4}  ");
-                    columns(&mut out, &Columns { kind, ..Columns::default() });
-                    push_safe(&mut out, link);
+                    out.extend_from_slice(b"  ");
+                    out.extend_from_slice(fd.as_bytes());
+                    out.extend_from_slice(b"  ");
+                    columns(out, &Columns { kind, ..Columns::default() });
+                    push_safe(out, link);
                     out.push(b'\n');
                 }
             }
             for fd in &o.fds {
+                text.pack();
+                let out = text.open();
                 out.extend_from_slice(&head);
                 out.push(b' ');
-                push_right(&mut out, fd.number.into(), 4);
+                push_right(out, fd.number.into(), 4);
                 out.extend_from_slice(&[fd.mode, b' ']);
-                self.line(&mut out, fd);
+                self.line(out, fd, &mut work);
                 out.push(b'\n');
             }
         }
-        out
+        text
     }
 
-    fn line(&self, out: &mut Vec<u8>, fd: &Fd) {
-        let (mut a, mut b, mut c) = (Vec::new(), Vec::new(), Vec::new());
+    fn line(&self, out: &mut Vec<u8>, fd: &Fd, work: &mut Work) {
+        let Work { device: a, size: b, node: c } = work;
+        for column in [&mut *a, &mut *b, &mut *c] {
+            column.clear();
+        }
         match &fd.target {
-            Target::Socket(inode) => self.socket(out, *inode),
+            Target::Socket(inode) => {
+                push_number(c, u64::from(*inode));
+                self.socket(out, *inode, c);
+            }
             Target::Pipe(inode) => {
-                push_number(&mut a, *inode);
-                columns(out, &Columns { kind: "FIFO", size: b"0t0", node: &a, ..Columns::default() });
+                push_number(c, *inode);
+                columns(out, &Columns { kind: "FIFO", size: b"0t0", node: c, ..Columns::default() });
                 out.extend_from_slice(b"pipe");
             }
             Target::Anonymous(name) => {
@@ -196,46 +227,49 @@ impl Lsof<'_> {
                 push_safe(out, name);
             }
             Target::Path(path) => {
-                let place = &fd.place;
-                if let Some((major, minor)) = place.mount.and_then(|m| self.mounts.get(&m)) {
-                    let _ = write!(a, "{major},{minor}");
+                let place = fd.place.as_deref();
+                if let Some((major, minor)) = place.and_then(|p| p.mount).and_then(|m| self.mounts.get(&m)) {
+                    push_number(a, u64::from(*major));
+                    a.push(b',');
+                    push_number(a, u64::from(*minor));
                 }
-                if let Some(n) = place.position {
+                if let Some(n) = place.and_then(|p| p.position) {
                     b.extend_from_slice(b"0t");
-                    push_number(&mut b, n);
+                    push_number(b, n);
                 }
-                if let Some(n) = place.inode {
-                    push_number(&mut c, n);
+                if let Some(n) = place.and_then(|p| p.inode) {
+                    push_number(c, n);
                 }
                 let kind = match is_device(path) {
                     true if is_block_device(path) => "BLK",
                     true => "CHR",
-                    false if place.directory => "DIR",
+                    false if place.is_some_and(|p| p.directory) => "DIR",
                     false => "REG",
                 };
-                columns(out, &Columns { kind, device: &a, size: &b, node: &c });
+                columns(out, &Columns { kind, device: a, size: b, node: c });
                 push_safe(out, path);
             }
         }
     }
 
-    fn socket(&self, out: &mut Vec<u8>, inode: u32) {
-        let mut number = Vec::with_capacity(10);
-        push_number(&mut number, inode.into());
-        if let Some(s) = self.index.inet.get(&inode) {
+    /// `number`: the inode as text.
+    fn socket(&self, out: &mut Vec<u8>, inode: u32, number: &[u8]) {
+        if let Some(s) = self.index.inet(inode) {
             let kind = if s.local.is_ipv4() { "IPv4" } else { "IPv6" };
             let node: &[u8] = if s.proto == Proto::Tcp { b"TCP" } else { b"UDP" };
-            columns(out, &Columns { kind, device: &number, size: b"0t0", node });
+            columns(out, &Columns { kind, device: number, size: b"0t0", node });
             end(out, s.local, s.local_port);
             if s.remote_port != 0 {
                 out.extend_from_slice(b"->");
                 end(out, s.remote, s.remote_port);
             }
             if s.proto == Proto::Tcp {
-                let _ = write!(out, " ({})", netstat_state(s.state));
+                out.extend_from_slice(b" (");
+                out.extend_from_slice(netstat_state(s.state).as_bytes());
+                out.push(b')');
             }
-        } else if let Some(u) = self.index.unix.get(&inode) {
-            columns(out, &Columns { kind: "unix", size: b"0t0", node: &number, ..Columns::default() });
+        } else if let Some(u) = self.index.unix(inode) {
+            columns(out, &Columns { kind: "unix", size: b"0t0", node: number, ..Columns::default() });
             if let Some(name) = &u.name {
                 push_safe(out, name);
                 out.push(b' ');
@@ -245,13 +279,19 @@ impl Lsof<'_> {
                 2 => "DGRAM",
                 _ => "SEQPACKET",
             };
-            let _ = write!(out, "type={kind}");
+            out.extend_from_slice(b"type=");
+            out.extend_from_slice(kind.as_bytes());
             if let Some(peer) = u.peer {
-                let _ = write!(out, " ->INO={peer}");
+                out.extend_from_slice(b" ->INO=");
+                push_number(out, peer.into());
                 if let Some(o) = self.owners.of(peer).first() {
-                    let _ = write!(out, " {},", o.pid);
+                    out.push(b' ');
+                    push_number(out, o.pid.unsigned_abs().into());
+                    out.push(b',');
                     push_word(out, o.comm);
-                    let _ = write!(out, ",{}u", o.fd);
+                    out.push(b',');
+                    push_number(out, o.fd.into());
+                    out.push(b'u');
                 }
             }
             out.extend_from_slice(match u.state {
@@ -261,7 +301,7 @@ impl Lsof<'_> {
             });
         } else {
             // Another family (netlink, packet, raw), another network namespace, or younger than the dump.
-            columns(out, &Columns { kind: "sock", size: b"0t0", node: &number, ..Columns::default() });
+            columns(out, &Columns { kind: "sock", size: b"0t0", node: number, ..Columns::default() });
             out.extend_from_slice(b"socket of another family or network namespace");
         }
     }
@@ -270,8 +310,7 @@ impl Lsof<'_> {
 /// ` TYPE DEVICE SIZE/OFF NODE `, right-aligned.
 fn columns(out: &mut Vec<u8>, c: &Columns) {
     for (text, width) in [(c.kind.as_bytes(), 7), (c.device, 18), (c.size, 9), (c.node, 9)] {
-        out.push(b' ');
-        out.extend(std::iter::repeat_n(b' ', width - text.len().min(width)));
+        push_blanks(out, 1 + width - text.len().min(width));
         out.extend_from_slice(text);
     }
     out.push(b' ');
@@ -280,10 +319,16 @@ fn columns(out: &mut Vec<u8>, c: &Columns) {
 /// `*:80`, `127.0.0.1:80`, `[::1]:80`.
 fn end(out: &mut Vec<u8>, address: IpAddr, port: u16) {
     if address.is_unspecified() {
-        let _ = write!(out, "*:{port}");
+        out.push(b'*');
+    } else if address.is_ipv6() {
+        out.push(b'[');
+        push_ip(out, address);
+        out.push(b']');
     } else {
-        out.extend_from_slice(sockets::end(address, port).as_bytes());
+        push_ip(out, address);
     }
+    out.push(b':');
+    push_number(out, port.into());
 }
 
 /// By name, because only a `stat` would know for sure.
@@ -318,10 +363,10 @@ fn kinds(o: &Open, index: &Index) -> Kinds {
     let mut k = Kinds::default();
     for fd in &o.fds {
         let counter = match &fd.target {
-            Target::Socket(inode) => match index.inet.get(inode) {
+            Target::Socket(inode) => match index.inet(*inode) {
                 Some(s) if s.proto == Proto::Tcp => &mut k.tcp,
                 Some(_) => &mut k.udp,
-                None if index.unix.contains_key(inode) => &mut k.unix,
+                None if index.unix(*inode).is_some() => &mut k.unix,
                 None => &mut k.other_sockets,
             },
             Target::Pipe(_) => &mut k.pipes,
@@ -399,8 +444,12 @@ mod tests {
         let lsof = Lsof { table: &table, index: &index, owners: &owners, mounts: HashMap::from([(3, (254, 0))]) };
         let place = descriptors::Place { position: Some(17), inode: Some(99), mount: Some(3), directory: false };
         let target = Target::Path(b"/var/log/a\nb (deleted)"[..].into());
-        let open = Open { pid: 12345, fds: vec![Fd { number: 7, target, mode: b'w', place }], ..Open::default() };
-        let text = String::from_utf8(lsof.text(&[open])).expect("text");
+        let open = Open {
+            pid: 12345,
+            fds: vec![Fd { number: 7, target, mode: b'w', place: Some(Box::new(place)) }],
+            ..Open::default()
+        };
+        let text = String::from_utf8(lsof.text(&[open]).finish().to_vec()).expect("text");
         let (head, line) = text.split_once('\n').expect("two lines");
         for (title, value) in
             [("PID", "12345"), ("TYPE", "REG"), ("DEVICE", "254,0"), ("SIZE/OFF", "0t17"), ("NODE", "99")]

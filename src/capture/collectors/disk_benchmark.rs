@@ -1,22 +1,24 @@
 //! How fast each physical disk reads, measured past the page cache for about a second; a disk that does not
 //! answer a read is given up and said so.
 
+use crate::capture::collectors::disk_rates;
 use crate::capture::guard::where_held;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::disk_bench::{Figures, Plan, Step, Tally, measure};
 use crate::host::{disks, diskstats};
-use crate::model::Mono;
+use crate::model::{Deadline, Mono};
 use crate::sys::capability::Capability;
 use crate::sys::clock;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
     name: "disk_benchmark",
-    doc: "Sequential and random read speed of each physical disk, a second each, past the page cache.",
+    doc: "Sequential and random read speed of each physical disk, a second each, beside the rest, past the page cache.",
     tier: Tier::T2,
     source: Source::Run(run),
     cap_bytes: 1 << 20,
@@ -77,6 +79,7 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     if queue.is_empty() && told.is_empty() {
         return Err(CollectError::Skipped("no physical disk".into()));
     }
+    await_rates(ctx);
     measure_all(queue, ctx, sink, &mut told);
     told.sort_by(|a, b| a.disk.cmp(&b.disk));
     put(&told, sink)?;
@@ -85,6 +88,15 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
             Err(CollectError::failed("read any disk")(std::io::Error::other(why.clone())))
         }
         _ => Ok(()),
+    }
+}
+
+/// Until `disk_rates` has its second reading, which is a quarter of a second after the first at most: a benchmark in between
+/// would be measured there as load. Without that collector, or where it does not get on, for no longer.
+fn await_rates(ctx: &Context) {
+    let until = Deadline::after(clock::mono(), 2 * disk_rates::WINDOW_MIN);
+    while !ctx.shared.rates_taken.load(Ordering::Acquire) && !until.passed(clock::mono()) && !ctx.expired() {
+        std::thread::park_timeout(Duration::from_millis(10));
     }
 }
 

@@ -5,6 +5,7 @@ use crate::host::diskstats::{self, Rates};
 use crate::sys::clock;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub const SPEC: Spec = Spec {
@@ -69,7 +70,9 @@ fn measure(ctx: &Context) -> Result<BTreeMap<String, Rates>, CollectError> {
         }
         std::thread::park_timeout(short.min(Duration::from_millis(100)));
     }
-    let (ended, second) = read()?;
+    let second = read();
+    ctx.shared.rates_taken.store(true, Ordering::Release);
+    let (ended, second) = second?;
     let (before, after) = (diskstats::parse(&first), diskstats::parse(&second));
     let elapsed = ended.since(began);
     let rates: BTreeMap<String, Rates> = after

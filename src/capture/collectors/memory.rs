@@ -20,7 +20,6 @@ pub const SPEC: Spec = Spec {
         FileSpec::new("/proc/swaps"),
         FileSpec::new("/proc/buddyinfo"),
         FileSpec::new("/proc/zoneinfo"),
-        FileSpec::new("/proc/pagetypeinfo"),
         FileSpec::new("/proc/slabinfo"),
         FileSpec::new("/proc/interrupts").cap(4 << 20),
         FileSpec::new("/proc/softirqs"),
@@ -30,6 +29,6 @@ pub const SPEC: Spec = Spec {
     cap_bytes: 16 << 20,
     limit_ms: 2_000,
     sensitivity: Sensitivity::Plain,
-    // slabinfo and pagetypeinfo are readable by root only (mode 0400).
+    // slabinfo is readable by root only (mode 0400).
     capabilities: &[],
 };

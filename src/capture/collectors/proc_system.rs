@@ -45,6 +45,8 @@ const FILES: &[FileSpec] = &[
     FileSpec::new("/proc/fs/nfsfs/servers"),
     FileSpec::new("/proc/fs/nfsfs/volumes"),
     FileSpec::new("/proc/mdstat"),
+    // Not among the perishable: it looks at every free block, 28 ms of CPU for 24 GiB, where buddyinfo takes none.
+    FileSpec::new("/proc/pagetypeinfo"),
 ];
 
 pub const SPEC: Spec = Spec {

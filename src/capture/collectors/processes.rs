@@ -7,10 +7,12 @@
 
 use crate::capture::collectors::tasks;
 use crate::capture::command_lines::CommandLines;
+use crate::capture::content::Pieces;
 use crate::capture::guard::{Doubt, Outcome, PER_PROCESS, Wary};
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::bytes::{push_number, push_safe, push_word};
 use crate::host::limits::{Io, Limit, Limits, parse_io, parse_limits};
+use crate::host::links::{Links, Shelf};
 use crate::host::mask::mask_cmdline;
 use crate::host::ps::{self, Shape};
 use crate::host::suspicion::{Suspicion, is_memory_wait};
@@ -20,7 +22,7 @@ use crate::model::Pid;
 use crate::sys::capability::Capability;
 use crate::sys::procdir::{Buf, Name, ProcDir};
 use crate::sys::{clock, rlimit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
@@ -47,8 +49,8 @@ const PIDS_MAX: usize = 200;
 /// What never blocks; kept even when the command line hangs.
 #[derive(Debug, Default)]
 struct Early {
-    exe: Option<Vec<u8>>,
-    cwd: Option<Vec<u8>>,
+    exe: Option<Box<[u8]>>,
+    cwd: Option<Box<[u8]>>,
     io: Option<Io>,
     limits: Limits,
     denied: bool,
@@ -60,8 +62,8 @@ struct Late {
     /// Masked, safe to print. `None`: the process has none (kernel threads, zombies).
     cmdline: Option<Vec<u8>>,
     cmdline_cut: bool,
-    /// Sorted names; `None`: not allowed.
-    environ: Option<Vec<Vec<u8>>>,
+    /// Sorted names, a blank before each; `None`: not allowed.
+    environ: Option<Box<[u8]>>,
     denied: bool,
 }
 
@@ -96,11 +98,12 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
         Users::default()
     });
     let real = ctx.root.is_real();
+    let links = Arc::clone(&ctx.shared.links);
     let proc = ProcDir::open(&ctx.root.path("/proc")).map_err(CollectError::failed("open /proc"))?;
     let user_space = table.processes.iter().filter(|p| !p.stat.is_kernel_thread());
     let items: Arc<Vec<Item>> = Arc::new(user_space.map(Item::new).collect());
     let cached = ctx.shared.command_lines.get().cloned().unwrap_or_default();
-    let outcome = read_all(&items, proc, real, ctx);
+    let outcome = read_all(&items, (proc, links), real, ctx);
     let hung = Hung { table: &table, items: &items, cached: &cached };
     let unreadable = hung.tell(&outcome, sink);
     let mut details: BTreeMap<i32, (&Item, Option<Late>)> =
@@ -115,15 +118,15 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     }
 
     let shape = Shape { machine: &table.machine, users: &users };
-    sink.put("sos_commands/process/ps_auxww", ps_text(&table, &shape, &details, &unreadable, false))?;
-    sink.put("sos_commands/process/ps_auxwwwm", ps_text(&table, &shape, &details, &unreadable, true))?;
+    sink.put_pieces("sos_commands/process/ps_auxww", ps_text(&table, &shape, &details, &unreadable, false))?;
+    sink.put_pieces("sos_commands/process/ps_auxwwwm", ps_text(&table, &shape, &details, &unreadable, true))?;
     sink.put("lastgasp/processes.tsv", figures(&table, &details))?;
     sink.put("lastgasp/environ_names.txt", environments(&mut details))?;
     Ok(())
 }
 
 /// Reads what each process has: all of the healthy ones, of the others as many as may hang.
-fn read_all(items: &Arc<Vec<Item>>, proc: ProcDir, real: bool, ctx: &Context) -> Outcome<Late> {
+fn read_all(items: &Arc<Vec<Item>>, (proc, links): (ProcDir, Arc<Shelf>), real: bool, ctx: &Context) -> Outcome<Late> {
     let proc = Arc::new(proc);
     let again = Arc::clone(&proc);
     let wary = Wary {
@@ -139,12 +142,14 @@ fn read_all(items: &Arc<Vec<Item>>, proc: ProcDir, real: bool, ctx: &Context) ->
         },
     };
     let (theirs, late) = (Arc::clone(&proc), Arc::clone(items));
-    let outcome =
-        wary.sweep(&PER_PROCESS, items, ctx.deadline, Buf::default, move |buf, item, _| look(&theirs, buf, real, item));
+    let shelf = Arc::clone(&links);
+    let outcome = wary.sweep(&PER_PROCESS, items, ctx.deadline, Buf::default, move |buf, item, _| {
+        look(&theirs, &shelf, buf, real, item)
+    });
     // What never waits is read of those too that were spared.
     let spared = Arc::new(outcome.spared.clone());
     PER_PROCESS.sweep(spared, ctx.deadline, Buf::default, move |buf, i: &usize, _| {
-        look_early(&proc, buf, real, &late[*i]);
+        look_early(&proc, &links, buf, real, &late[*i]);
     });
     outcome
 }
@@ -226,7 +231,7 @@ struct Unreadable {
 }
 
 /// What never waits for the memory lock.
-fn look_early(proc: &ProcDir, buf: &mut Buf, real: bool, item: &Item) -> Option<ProcDir> {
+fn look_early(proc: &ProcDir, links: &Shelf, buf: &mut Buf, real: bool, item: &Item) -> Option<ProcDir> {
     let dir = proc.open_dir(Name::number(item.pid.unsigned_abs().into()).as_cstr()).ok()?;
     // Inside execve all but the command line waits, and that is not there yet.
     if item.in_execve {
@@ -234,10 +239,17 @@ fn look_early(proc: &ProcDir, buf: &mut Buf, real: bool, item: &Item) -> Option<
     }
     let mut early = Early::default();
     let mut refused = false;
-    for (name, slot) in [(c"exe", &mut early.exe), (c"cwd", &mut early.cwd)] {
-        match dir.read_link(name, buf, 4096) {
-            Ok(()) => *slot = Some(buf.to_vec()),
-            Err(e) => refused |= is_denied(&e),
+    if let Some(known) = links.take(item.pid) {
+        (early.exe, early.cwd) = (Some(known.exe), Some(known.cwd));
+    } else {
+        for (name, slot) in [(c"exe", &mut early.exe), (c"cwd", &mut early.cwd)] {
+            match dir.read_link(name, buf, 4096) {
+                Ok(()) => *slot = Some((**buf).into()),
+                Err(e) => refused |= is_denied(&e),
+            }
+        }
+        if let (Some(exe), Some(cwd)) = (&early.exe, &early.cwd) {
+            links.leave(item.pid, Links { exe: exe.clone(), cwd: cwd.clone() });
         }
     }
     match dir.read_record(c"io", buf, 512) {
@@ -257,8 +269,8 @@ fn look_early(proc: &ProcDir, buf: &mut Buf, real: bool, item: &Item) -> Option<
     Some(dir)
 }
 
-fn look(proc: &ProcDir, buf: &mut Buf, real: bool, item: &Item) -> Late {
-    let Some(dir) = look_early(proc, buf, real, item) else { return Late::default() };
+fn look(proc: &ProcDir, links: &Shelf, buf: &mut Buf, real: bool, item: &Item) -> Late {
+    let Some(dir) = look_early(proc, links, buf, real, item) else { return Late::default() };
     let mut late = Late::default();
     if let Ok(cut) = dir.read_record(c"cmdline", buf, CMDLINE_CAP)
         && !buf.is_empty()
@@ -281,17 +293,23 @@ fn is_denied(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// Sorted names of `NAME=value` entries. What does not look like a name might be a value: left out.
-fn variable_names(environ: &[u8]) -> Vec<Vec<u8>> {
-    let name = |entry: &[u8]| -> Option<Vec<u8>> {
+/// Sorted names of `NAME=value` entries, a blank before each. What does not look like a name might be a value: left
+/// out.
+fn variable_names(environ: &[u8]) -> Box<[u8]> {
+    fn name(entry: &[u8]) -> Option<&[u8]> {
         let name = &entry[..memchr::memchr(b'=', entry)?];
         let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'%' | b'(' | b')');
-        (!name.is_empty() && name.len() <= VARIABLE_MAX && name.iter().all(plain)).then(|| name.to_vec())
-    };
-    let mut names: Vec<Vec<u8>> = environ.split(|b| *b == 0).filter_map(name).collect();
-    names.sort();
+        (!name.is_empty() && name.len() <= VARIABLE_MAX && name.iter().all(plain)).then_some(name)
+    }
+    let mut names: Vec<&[u8]> = environ.split(|b| *b == 0).filter_map(name).collect();
+    names.sort_unstable();
     names.dedup();
-    names
+    let mut joined = Vec::with_capacity(names.iter().map(|n| n.len() + 1).sum());
+    for name in names {
+        joined.push(b' ');
+        joined.extend_from_slice(name);
+    }
+    joined.into()
 }
 
 type Details<'a> = BTreeMap<i32, (&'a Item, Option<Late>)>;
@@ -302,21 +320,24 @@ fn ps_text(
     details: &Details,
     unreadable: &BTreeMap<i32, Unreadable>,
     with_threads: bool,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(160 * table.processes.len());
-    out.extend_from_slice(ps::HEADER);
+) -> Pieces {
+    let mut text = Pieces::default();
+    text.open().extend_from_slice(ps::HEADER);
     for p in &table.processes {
-        shape.process(&mut out, p, with_threads);
-        command(&mut out, p, details, unreadable);
+        text.pack();
+        let out = text.open();
+        shape.process(out, p, with_threads);
+        command(out, p, details, unreadable);
         out.push(b'\n');
         if with_threads {
-            shape.thread(&mut out, p, &p.stat);
+            shape.thread(out, p, &p.stat);
             for t in &p.threads {
-                shape.thread(&mut out, p, &t.stat);
+                text.pack();
+                shape.thread(text.open(), p, &t.stat);
             }
         }
     }
-    out
+    text
 }
 
 /// The command line, or the comm in brackets as ps has it.
@@ -388,7 +409,7 @@ fn figures(table: &Table, details: &Details) -> Vec<u8> {
 
 /// Processes with the same names share a line: workers have the environment of their parent.
 fn environments(details: &mut Details) -> Vec<u8> {
-    let mut groups = BTreeMap::<Vec<Vec<u8>>, Vec<i32>>::new();
+    let mut groups = HashMap::<Box<[u8]>, Vec<i32>>::new();
     for (pid, (_, late)) in details.iter_mut() {
         if let Some(names) = late.as_mut().and_then(|l| l.environ.take()).filter(|n| !n.is_empty()) {
             groups.entry(names).or_default().push(*pid);
@@ -406,10 +427,7 @@ fn environments(details: &mut Details) -> Vec<u8> {
             let _ = write!(out, " and {} more", pids.len() - PIDS_MAX);
         }
         out.push(b':');
-        for name in names {
-            out.push(b' ');
-            out.extend_from_slice(&name);
-        }
+        out.extend_from_slice(&names);
         out.push(b'\n');
     }
     out
@@ -424,6 +442,6 @@ mod tests {
         let names = variable_names(
             b"PATH=/bin\0DB_PASSWORD=s3cret\0s3cret\0=x\0a b=c\0PATH=/usr\0BASH_FUNC_x%%=() {\n s3cret\n}\0",
         );
-        assert_eq!(names, [&b"BASH_FUNC_x%%"[..], b"DB_PASSWORD", b"PATH"]);
+        assert_eq!(*names, *b" BASH_FUNC_x%% DB_PASSWORD PATH");
     }
 }

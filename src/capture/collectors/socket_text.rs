@@ -1,10 +1,11 @@
 //! Sockets in the shapes of `ss -peaonmi` and `netstat -W -neopa`, with the processes that hold them.
 
+use crate::archive::Effort;
 use crate::capture::collectors::sockets::{proto_name, timer_name, unix_kind};
-use crate::host::bytes::{pad_right, push_number, push_right, push_word};
+use crate::capture::content::Pieces;
+use crate::host::bytes::{pad_right, push_ip, push_left, push_number, push_right, push_word};
 use crate::host::sockets::{self, CLOSE, ESTABLISHED, Inet, LISTEN, Proto, Sockets, TcpInfo, Unix};
 use std::io::Write;
-use std::net::IpAddr;
 
 /// Most owners printed for one socket: the workers of a pre-forking server all hold its listener.
 const OWNERS_MAX: usize = 64;
@@ -33,47 +34,67 @@ impl<'a> Owners<'a> {
             return &[];
         }
         let from = self.0.partition_point(|o| o.inode < inode);
-        let length = self.0[from..].partition_point(|o| o.inode == inode);
+        // Few: not worth a second search through all.
+        let length = self.0[from..].iter().take_while(|o| o.inode == inode).count();
         &self.0[from..from + length]
     }
 }
 
 /// `ss -peaonmi`: two lines for a TCP or UDP socket, one for a unix one.
-pub(crate) fn ss(sockets: &Sockets, owners: &Owners) -> Vec<u8> {
-    let mut out = Vec::with_capacity(400 * sockets.inet.len() + 120 * sockets.unix.len() + 256);
-    out.extend_from_slice(
+pub(crate) fn ss(sockets: &Sockets, owners: &Owners) -> Pieces {
+    let mut text = Pieces::new(Effort::Thorough);
+    text.open().extend_from_slice(
         b"Netid State      Recv-Q Send-Q Local Address:Port                Peer Address:Port                 Process\n",
     );
     for u in &sockets.unix {
-        ss_head(&mut out, unix_kind(u.kind), u.state, u.rqueue.unwrap_or(0), u.wqueue.unwrap_or(0));
+        text.pack();
+        let out = text.open();
+        ss_head(out, unix_kind(u.kind), u.state, u.rqueue.unwrap_or(0), u.wqueue.unwrap_or(0));
         let start = out.len();
-        push_word(&mut out, u.name.as_deref().unwrap_or(b"*"));
-        let _ = write!(out, " {}", u.inode);
-        pad_right(&mut out, start, 33);
+        push_word(out, u.name.as_deref().unwrap_or(b"*"));
+        out.push(b' ');
+        push_number(out, u.inode.into());
+        pad_right(out, start, 33);
         let start = out.len();
-        let _ = write!(out, " * {}", u.peer.unwrap_or(0));
-        pad_right(&mut out, start, 34);
-        users(&mut out, owners.of(u.inode));
+        out.extend_from_slice(b" * ");
+        push_number(out, u.peer.unwrap_or(0).into());
+        pad_right(out, start, 34);
+        users(out, owners.of(u.inode));
         out.push(b'\n');
     }
     for s in &sockets.inet {
-        ss_inet(&mut out, s, owners);
+        text.pack();
+        ss_inet(text.open(), s, owners);
     }
-    out
+    text
 }
 
 fn ss_head(out: &mut Vec<u8>, netid: &str, state: u8, rqueue: u32, wqueue: u32) {
-    let _ = write!(out, "{netid:<5} {:<10} {rqueue:<6} {wqueue:<6} ", sockets::state_name(state));
+    push_column(out, netid, 5);
+    push_column(out, sockets::state_name(state), 10);
+    push_left(out, rqueue.into(), 6);
+    out.push(b' ');
+    push_left(out, wqueue.into(), 6);
+    out.push(b' ');
+}
+
+/// Text in a column of `width`, and the blank behind it.
+fn push_column(out: &mut Vec<u8>, text: &str, width: usize) {
+    let start = out.len();
+    out.extend_from_slice(text.as_bytes());
+    pad_right(out, start, width);
+    out.push(b' ');
 }
 
 fn ss_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
     ss_head(out, if s.proto == Proto::Tcp { "tcp" } else { "udp" }, s.state, s.rqueue, s.wqueue.unwrap_or(0));
     for (address, port) in [(s.local, s.local_port), (s.remote, s.remote_port)] {
         let start = out.len();
-        match address {
-            IpAddr::V4(a) => _ = write!(out, "{a}:"),
-            IpAddr::V6(a) => _ = write!(out, "[{a}]:"),
+        if address.is_ipv6() {
+            out.push(b'[');
         }
+        push_ip(out, address);
+        out.extend_from_slice(if address.is_ipv6() { b"]:" } else { b":" });
         match port {
             0 => out.push(b'*'),
             n => push_number(out, n.into()),
@@ -88,9 +109,11 @@ fn ss_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
         let _ = write!(out, ",{})", s.retransmits);
     }
     if s.uid != 0 {
-        let _ = write!(out, " uid:{}", s.uid);
+        out.extend_from_slice(b" uid:");
+        push_number(out, s.uid.into());
     }
-    let _ = write!(out, " ino:{}", s.inode);
+    out.extend_from_slice(b" ino:");
+    push_number(out, s.inode.into());
     if s.interface != 0 {
         let _ = write!(out, " dev:{}", s.interface);
     }
@@ -118,7 +141,9 @@ fn ss_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
 }
 
 fn tcp_info(out: &mut Vec<u8>, i: &TcpInfo) {
-    let _ = write!(out, " rto:{} rtt:", i.rto_us / 1000);
+    out.extend_from_slice(b" rto:");
+    push_number(out, (i.rto_us / 1000).into());
+    out.extend_from_slice(b" rtt:");
     thousandths(out, i.rtt_us);
     out.push(b'/');
     thousandths(out, i.rttvar_us);
@@ -209,29 +234,35 @@ fn users(out: &mut Vec<u8>, owners: &[Owner]) {
             }
             push_word(out, piece);
         }
-        let _ = write!(out, "\",pid={},fd={})", o.pid, o.fd);
+        out.extend_from_slice(b"\",pid=");
+        push_number(out, o.pid.unsigned_abs().into());
+        out.extend_from_slice(b",fd=");
+        push_number(out, o.fd.into());
+        out.push(b')');
     }
     out.push(b')');
 }
 
 /// `netstat -W -neopa`. The reference count of a unix socket is not in sock_diag: a dash stands for it.
-pub(crate) fn netstat(sockets: &Sockets, owners: &Owners) -> Vec<u8> {
-    let mut out = Vec::with_capacity(180 * (sockets.inet.len() + sockets.unix.len()) + 512);
-    out.extend_from_slice(
+pub(crate) fn netstat(sockets: &Sockets, owners: &Owners) -> Pieces {
+    let mut text = Pieces::new(Effort::Thorough);
+    text.open().extend_from_slice(
         b"Active Internet connections (servers and established)\n\
           Proto Recv-Q Send-Q Local Address           Foreign Address         State       User       Inode      PID/Program name     Timer\n",
     );
     for s in &sockets.inet {
-        netstat_inet(&mut out, s, owners);
+        text.pack();
+        netstat_inet(text.open(), s, owners);
     }
-    out.extend_from_slice(
+    text.open().extend_from_slice(
         b"Active UNIX domain sockets (servers and established)\n\
           Proto RefCnt Flags       Type       State         I-Node   PID/Program name     Path\n",
     );
     for u in &sockets.unix {
-        netstat_unix(&mut out, u, owners);
+        text.pack();
+        netstat_unix(text.open(), u, owners);
     }
-    out
+    text
 }
 
 fn netstat_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
@@ -245,7 +276,8 @@ fn netstat_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
     out.push(b' ');
     for (address, port) in [(s.local, s.local_port), (s.remote, s.remote_port)] {
         let start = out.len();
-        let _ = write!(out, "{address}:");
+        push_ip(out, address);
+        out.push(b':');
         match port {
             0 => out.push(b'*'),
             n => push_number(out, n.into()),
@@ -257,7 +289,11 @@ fn netstat_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
         (Proto::Udp, CLOSE) => "",
         (_, state) => sockets::netstat_state(state),
     };
-    let _ = write!(out, "{state:<11} {:<10} {:<10} ", s.uid, s.inode);
+    push_column(out, state, 11);
+    push_left(out, s.uid.into(), 10);
+    out.push(b' ');
+    push_left(out, s.inode.into(), 10);
+    out.push(b' ');
     program(out, owners.of(s.inode));
     let name = match s.timer {
         0 => "off",
@@ -265,7 +301,14 @@ fn netstat_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
         n => timer_name(n),
     };
     // The third figure counts keepalive probes, which no table has.
-    let _ = writeln!(out, " {name} ({:.2}/{}/0)", f64::from(s.timer_ms) / 1000.0, s.retransmits);
+    out.push(b' ');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b" (");
+    let hundredths = (u64::from(s.timer_ms) + 5) / 10;
+    push_number(out, hundredths / 100);
+    out.extend_from_slice(&[b'.', b'0' + (hundredths / 10 % 10) as u8, b'0' + (hundredths % 10) as u8, b'/']);
+    push_number(out, s.retransmits.into());
+    out.extend_from_slice(b"/0)\n");
 }
 
 fn netstat_unix(out: &mut Vec<u8>, u: &Unix, owners: &Owners) {
@@ -294,7 +337,8 @@ fn program(out: &mut Vec<u8>, owners: &[Owner]) {
     let start = out.len();
     match owners.first() {
         Some(o) => {
-            let _ = write!(out, "{}/", o.pid);
+            push_number(out, o.pid.unsigned_abs().into());
+            out.push(b'/');
             push_word(out, o.comm);
         }
         None => out.push(b'-'),
@@ -341,7 +385,7 @@ mod tests {
             wqueue: Some(9),
         }];
         let s = Sockets { inet, unix, ..Sockets::default() };
-        let text = String::from_utf8(ss(&s, &owners)).expect("text");
+        let text = String::from_utf8(ss(&s, &owners).finish().to_vec()).expect("text");
         for want in [
             "users:((\"my\\x20\\x22app\",pid=2,fd=1),(\"my\\x20\\x22app\",pid=3,fd=1))",
             "tcp   ESTAB      7      0      [::1]:80",
@@ -349,7 +393,7 @@ mod tests {
         ] {
             assert!(text.contains(want), "{want} not in\n{text}");
         }
-        let text = String::from_utf8(netstat(&s, &owners)).expect("text");
+        let text = String::from_utf8(netstat(&s, &owners).finish().to_vec()).expect("text");
         let want = "tcp6       7      0 ::1:80                  ::2:4000                ESTABLISHED 33         9          8/my\\x20\"app         on (6.20/2/0)";
         assert!(text.contains(want), "{text}");
         let head = text.lines().nth(1).expect("a header");

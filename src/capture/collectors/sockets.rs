@@ -4,9 +4,10 @@
 //! which listener does not accept, how many connections are in which state on which port, and which peer
 //! holds them all.
 
+use crate::capture::content::Pieces;
 use crate::capture::guard::Sweep;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
-use crate::host::bytes::{push_number, push_word};
+use crate::host::bytes::{push_ip, push_number, push_word};
 use crate::host::sockets::{self, CLOSE, From, Inet, LISTEN, Proto, Sockets, Unix};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -34,7 +35,7 @@ const TOP: usize = 50;
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let sockets = read(ctx, sink);
     sink.put("lastgasp/sockets_summary.txt", summary(&sockets))?;
-    sink.put("lastgasp/sockets.tsv", table(&sockets))?;
+    sink.put_pieces("lastgasp/sockets.tsv", table(&sockets))?;
     let _ = ctx.shared.sockets.set(sockets);
     Ok(())
 }
@@ -68,19 +69,21 @@ pub(crate) fn proto_name(s: &Inet) -> &'static str {
     }
 }
 
-fn table(sockets: &Sockets) -> Vec<u8> {
-    let mut out = Vec::with_capacity(160 * (sockets.inet.len() + sockets.unix.len()) + 512);
-    out.extend_from_slice(
+fn table(sockets: &Sockets) -> Pieces {
+    let mut text = Pieces::default();
+    text.open().extend_from_slice(
         b"proto\tstate\tlocal\tlocal_port\tremote\tremote_port\trecv_q\tsend_q\tuid\tinode\ttimer\ttimer_ms\tretransmits\t\
           rtt_us\tunacked\tlost\tretrans\ttotal_retrans\tcwnd\tbytes_acked\tbytes_received\tlast_received_ms\tdrops\tname_or_peer\n",
     );
     for s in &sockets.inet {
-        inet_line(&mut out, s);
+        text.pack();
+        inet_line(text.open(), s);
     }
     for u in &sockets.unix {
-        unix_line(&mut out, u);
+        text.pack();
+        unix_line(text.open(), u);
     }
-    out
+    text
 }
 
 fn optional(out: &mut Vec<u8>, n: Option<u64>) {
@@ -94,7 +97,13 @@ fn inet_line(out: &mut Vec<u8>, s: &Inet) {
     out.extend_from_slice(proto_name(s).as_bytes());
     out.push(b'\t');
     out.extend_from_slice(sockets::state_name(s.state).as_bytes());
-    let _ = write!(out, "\t{}\t{}\t{}\t{}\t", s.local, s.local_port, s.remote, s.remote_port);
+    for (address, port) in [(s.local, s.local_port), (s.remote, s.remote_port)] {
+        out.push(b'\t');
+        push_ip(out, address);
+        out.push(b'\t');
+        push_number(out, port.into());
+    }
+    out.push(b'\t');
     push_number(out, s.rqueue.into());
     optional(out, s.wqueue.map(Into::into));
     optional(out, Some(s.uid.into()));
@@ -343,7 +352,7 @@ mod tests {
         ] {
             assert!(text.contains(want), "{want} not in\n{text}");
         }
-        let table = String::from_utf8(table(&s)).expect("text");
+        let table = String::from_utf8(table(&s).finish().to_vec()).expect("text");
         let columns = |l: &str| l.split('\t').count();
         let head = table.lines().next().expect("a header");
         assert!(table.lines().all(|l| columns(l) == columns(head)), "{table}");

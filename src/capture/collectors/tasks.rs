@@ -6,6 +6,7 @@
 //! and looked at last.
 
 use crate::capture::collectors::suspects;
+use crate::capture::content::Pieces;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier, guard};
 use crate::host::bytes::{pad_right, push_json, push_number, push_right, push_word};
 use crate::host::stat::Stat;
@@ -33,7 +34,7 @@ const NAMES_MAX: usize = 8;
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let table = scan(ctx, sink)?;
     sink.put("lastgasp/tasks.txt", text(&table))?;
-    sink.put("lastgasp/tasks.jsonl", jsonl(&table))?;
+    sink.put_pieces("lastgasp/tasks.jsonl", jsonl(&table))?;
     suspects::note(&ctx.root, &ctx.shared, &table);
     // Another collector may have been first, which is as good.
     let _ = ctx.shared.tasks.set(table);
@@ -261,13 +262,14 @@ fn columns(out: &mut Vec<u8>, table: &Table) {
 
 /// One JSON object a line: the process, its figures, and its threads grouped by state and wchan, with those
 /// that do not simply sleep one by one.
-fn jsonl(table: &Table) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512 * table.processes.len());
+fn jsonl(table: &Table) -> Pieces {
+    let mut text = Pieces::default();
     for p in &table.processes {
-        object(&mut out, p, &table.machine);
-        out.extend_from_slice(b"}\n");
+        text.pack();
+        object(text.open(), p, &table.machine);
+        text.open().extend_from_slice(b"}\n");
     }
-    out
+    text
 }
 
 fn object(out: &mut Vec<u8>, p: &Process, machine: &Machine) {
