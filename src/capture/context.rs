@@ -29,6 +29,8 @@ pub struct Shared {
     pub suspect_disks: std::sync::Mutex<Vec<String>>,
     /// The one scan of all processes and threads, by `tasks`; `processes` and `descriptors` use it.
     pub tasks: std::sync::OnceLock<Arc<crate::host::tasks::Table>>,
+    /// Processes that listen on a port that does not answer, by `descriptors`.
+    pub port_owners: std::sync::OnceLock<Vec<i32>>,
     /// The one dump of all sockets, by `sockets`; `descriptors` uses it.
     pub sockets: std::sync::OnceLock<Arc<crate::host::sockets::Sockets>>,
     /// An early reading of /proc/diskstats and its time, left by `block_devices`: rates need two.

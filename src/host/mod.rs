@@ -21,5 +21,6 @@ pub mod stat;
 pub mod sysctl;
 pub mod tasks;
 pub mod users;
+pub mod worth;
 
 pub use root::{Capped, Root};
