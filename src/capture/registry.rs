@@ -28,6 +28,8 @@ pub const ALL: &[&Spec] = &[
     &etc::SPEC,
     // T2: the log before it turns over; rates before the benchmark, which adds to them
     &kernel_log_late::SPEC,
+    &task_rates::SPEC,
+    &queue_rates::SPEC,
     &disk_rates::SPEC,
     &systemd::SPEC,
     &firewall::SPEC,
@@ -35,4 +37,6 @@ pub const ALL: &[&Spec] = &[
     &urls::SPEC,
     &commands::SPEC,
     &disk_benchmark::SPEC,
+    // T3: after everything is on the disk
+    &sysrq::SPEC,
 ];

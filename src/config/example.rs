@@ -118,6 +118,8 @@ fn tables(config: &Config, section: &Section) -> Vec<Written> {
             ("deadline", Some(millis(capture.deadline_ms))),
             ("skip", Some(list(&capture.skip, |s| text(s)))),
             ("disk_benchmark", Some(Value::Boolean(capture.disk_benchmark))),
+            ("benchmark_suspects", Some(Value::Boolean(capture.benchmark_suspects))),
+            ("sysrq", Some(list(&capture.sysrq, |s| text(s.letter())))),
             ("logs", Some(list(&capture.logs, |s| text(s)))),
             ("resolve", Some(list(&capture.resolve, |s| text(s)))),
             ("journal", Some(seconds(capture.journal_s))),

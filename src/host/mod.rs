@@ -16,6 +16,7 @@ pub mod net;
 pub mod proc_net;
 pub mod ps;
 pub mod root;
+pub mod second_look;
 pub mod sockets;
 pub mod stat;
 pub mod sysctl;

@@ -6,6 +6,7 @@
 
 use crate::capture::collectors::tasks;
 use crate::capture::guard::PER_PROCESS;
+use crate::capture::subject::Service;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::bytes::{push_number, push_safe, push_word};
 use crate::host::limits::{Io, Limit, Limits, parse_io, parse_limits};
@@ -13,6 +14,7 @@ use crate::host::mask::mask_cmdline;
 use crate::host::ps::{self, Shape};
 use crate::host::tasks::{Process, Table};
 use crate::host::users::Users;
+use crate::host::worth;
 use crate::model::Pid;
 use crate::sys::capability::Capability;
 use crate::sys::procdir::{Buf, Name, ProcDir};
@@ -37,6 +39,8 @@ const CMDLINE_CAP: usize = 8 * 1024;
 const ENVIRON_CAP: usize = 64 * 1024;
 /// Longest name of an environment variable that is believed to be one.
 const VARIABLE_MAX: usize = 128;
+/// Most bytes of one of the two texts of ps: beyond, the processes stand in the order of their worth and the crowd is cut.
+const PS_CAP: usize = 24 << 20;
 /// Most processes named on one line of equal environments.
 const PIDS_MAX: usize = 200;
 
@@ -75,7 +79,9 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     });
     let real = ctx.root.is_real();
     let proc = ProcDir::open(&ctx.root.path("/proc")).map_err(CollectError::failed("open /proc"))?;
-    let user_space = table.processes.iter().filter(|p| !p.stat.is_kernel_thread());
+    let service = Service::of(ctx);
+    let order = worth::order(&table, |p| service.has(p));
+    let user_space = order.iter().map(|i| &table.processes[*i]).filter(|p| !p.stat.is_kernel_thread());
     let items: Vec<Item> = user_space.map(|p| Item { pid: p.stat.pid, early: OnceLock::new() }).collect();
     let items = Arc::new(items);
     let swept = PER_PROCESS
@@ -108,8 +114,15 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     }
 
     let shape = Shape { machine: &table.machine, users: &users };
-    sink.put("sos_commands/process/ps_auxww", ps_text(&table, &shape, &details, &unreadable, false))?;
-    sink.put("sos_commands/process/ps_auxwwwm", ps_text(&table, &shape, &details, &unreadable, true))?;
+    for (entry, with_threads) in [("sos_commands/process/ps_auxww", false), ("sos_commands/process/ps_auxwwwm", true)] {
+        let by_pid: Vec<usize> = (0..table.processes.len()).collect();
+        let list = Listed { table: &table, details: &details, unreadable: &unreadable, with_threads };
+        let (mut text, mut cut) = list.text(&shape, &by_pid);
+        if cut {
+            (text, cut) = list.text(&shape, &order);
+        }
+        sink.put_cut(entry, text, cut)?;
+    }
     sink.put("lastgasp/processes.tsv", figures(&table, &details))?;
     sink.put("lastgasp/environ_names.txt", environments(&mut details))?;
     Ok(())
@@ -177,27 +190,37 @@ fn variable_names(environ: &[u8]) -> Vec<Vec<u8>> {
 
 type Details<'a> = BTreeMap<i32, (&'a Item, Option<Late>)>;
 
-fn ps_text(
-    table: &Table,
-    shape: &Shape,
-    details: &Details,
-    unreadable: &BTreeMap<i32, String>,
+/// What `ps` lists.
+struct Listed<'a> {
+    table: &'a Table,
+    details: &'a Details<'a>,
+    unreadable: &'a BTreeMap<i32, String>,
     with_threads: bool,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(160 * table.processes.len());
-    out.extend_from_slice(ps::HEADER);
-    for p in &table.processes {
-        shape.process(&mut out, p, with_threads);
-        command(&mut out, p, details, unreadable);
-        out.push(b'\n');
-        if with_threads {
-            shape.thread(&mut out, p, &p.stat);
-            for t in &p.threads {
-                shape.thread(&mut out, p, &t.stat);
+}
+
+impl Listed<'_> {
+    /// The lines, in this order of the table's processes; true when they were cut at [`PS_CAP`].
+    fn text(&self, shape: &Shape, order: &[usize]) -> (Vec<u8>, bool) {
+        let mut out = Vec::with_capacity(160 * order.len());
+        out.extend_from_slice(ps::HEADER);
+        for p in order.iter().map(|i| &self.table.processes[*i]) {
+            let whole = out.len();
+            shape.process(&mut out, p, self.with_threads);
+            command(&mut out, p, self.details, self.unreadable);
+            out.push(b'\n');
+            if self.with_threads {
+                shape.thread(&mut out, p, &p.stat);
+                for t in &p.threads {
+                    shape.thread(&mut out, p, &t.stat);
+                }
+            }
+            if out.len() > PS_CAP {
+                out.truncate(whole);
+                return (out, true);
             }
         }
+        (out, false)
     }
-    out
 }
 
 /// The command line, or the comm in brackets as ps has it.

@@ -39,7 +39,7 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let order = worth::order(&table, |p| service.has(p));
     sink.put("lastgasp/tasks.txt", text(&table, &order, &service))?;
     sink.put("lastgasp/tasks.jsonl", jsonl(&table, &order))?;
-    suspects::note(&ctx.root, &ctx.shared, &table);
+    suspects::note(ctx, &table);
     // Another collector may have been first, which is as good.
     let _ = ctx.shared.tasks.set(table);
     Ok(())
