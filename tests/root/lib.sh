@@ -2,7 +2,8 @@
 # Shared by the tests of this folder: own directory, own watch, awaited events, independent checks.
 #
 # A test sources this first. It gets an empty directory $T, which goes when it ends, together with
-# every process noted in PIDS and every mount noted in MOUNTS. Nothing here waits for a time: `await`
+# every process noted in PIDS and every mount noted in MOUNTS. Commands noted in FREE run before those
+# are ended (what lets processes go that hang), commands noted in UNDO after them; the last noted first. Nothing here waits for a time: `await`
 # waits for a condition, with a deadline.
 #
 # Exit codes of a test: 0 passed, 77 cannot run here (and says why), anything else failed.
@@ -17,6 +18,8 @@ STORE=$T/store
 CONTROL=$T/control.sock
 PIDS=()
 MOUNTS=()
+FREE=()
+UNDO=()
 WATCH=
 
 say() { printf '   %s\n' "$*"; }
@@ -80,6 +83,9 @@ cleanup() {
     set +e
     # The shell's word on each job that was killed is no news.
     exec 3>&2 2>/dev/null
+    for ((n = ${#FREE[@]} - 1; n >= 0; n--)); do
+        eval "${FREE[n]}"
+    done
     for pid in "${PIDS[@]}" $WATCH; do
         kill -CONT "$pid"
         kill -KILL "$pid"
@@ -91,6 +97,9 @@ cleanup() {
     for ((n = ${#MOUNTS[@]} - 1; n >= 0; n--)); do
         umount "${MOUNTS[n]}" || umount -l "${MOUNTS[n]}"
     done 2>/dev/null
+    for ((n = ${#UNDO[@]} - 1; n >= 0; n--)); do
+        eval "${UNDO[n]}"
+    done
     if [ -n "${KEEP:-}" ]; then
         say "kept: $T"
     else
