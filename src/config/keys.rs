@@ -50,8 +50,8 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Most probes: each is a thread of the probe process.
-pub const PROBES_MAX: usize = 64;
+/// Most probes: each is a thread of the probe process, and all of them travel to a worker in one packet.
+pub const PROBES_MAX: usize = 128;
 
 const fn one(name: &'static str, doc: &'static str) -> Section {
     Section { name, many: None, doc }

@@ -5,7 +5,7 @@ use crate::capture::protocol::{Message, Order, Preparation, Published, fit_event
 use crate::config::Config;
 use crate::daemon::children::{Abandoned, spawn_role};
 use crate::daemon::poller::{Poller, Token};
-use crate::model::{Event, Incident, IncidentId, Losses, Mono};
+use crate::model::{EVENTS_MAX, Event, Incident, IncidentId, Losses, Mono};
 use crate::store;
 use crate::sys::ipc::Received;
 use crate::sys::process::Child;
@@ -23,7 +23,9 @@ const T0_MAX: Duration = Duration::from_secs(15);
 /// What publishing may take beyond the capture's own deadline.
 const PUBLISH_MAX: Duration = Duration::from_secs(15);
 /// Events kept until their worker says that they are in its snapshot.
-const TOLD_MAX: usize = 32;
+const TOLD_MAX: usize = EVENTS_MAX;
+/// Bytes of their text; what is beyond is known by its title alone.
+const TOLD_TEXT_MAX: usize = 1 << 20;
 /// Attempts for one incident, over all stores.
 const ATTEMPTS_MAX: usize = 4;
 /// Most characters of a failed attempt's reason that the next one is told.
@@ -253,7 +255,12 @@ impl Workers {
         active.this.incident.learn((*event).clone());
         active.this.unfinished = false;
         if active.told.len() < TOLD_MAX {
-            active.told.push((*event).clone());
+            let mut kept = (*event).clone();
+            let bytes = |e: &Event| e.text.iter().map(String::len).sum::<usize>();
+            if active.told.iter().map(bytes).sum::<usize>() + bytes(&kept) > TOLD_TEXT_MAX {
+                kept.leave_text_out();
+            }
+            active.told.push(kept);
         }
         active.worker.child.channel.try_send(&Order::Update { event, recurrences, losses: losses.clone() }).is_ok()
     }

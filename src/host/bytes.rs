@@ -55,9 +55,7 @@ pub fn push_safe(out: &mut Vec<u8>, text: &[u8]) {
         for c in chunk.valid().chars() {
             let mut utf8 = [0u8; 4];
             let encoded = c.encode_utf8(&mut utf8).as_bytes();
-            // Beside controls: the marks that reorder text on a screen.
-            let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if c.is_control() || c == '\\' || reorders {
+            if c == '\\' || !crate::model::text::is_harmless(c) {
                 push_hex(out, encoded);
             } else {
                 out.extend_from_slice(encoded);
