@@ -25,7 +25,7 @@ pub use error::{Error, Result};
 pub use name::stem;
 pub use open::{candidates, default_dir, fallback_dir, open_except, open_first, view_first};
 pub use pending::{Pending, PendingFile};
-pub use retention::{Limits, Removal, plan};
+pub use retention::{Limits, Now, Removal, plan};
 pub use salvage::{PartialFate, PartialResult};
 
 use crate::model::{IncidentId, Kind, Wall};
