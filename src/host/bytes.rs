@@ -126,8 +126,9 @@ pub fn push_json(out: &mut Vec<u8>, text: &[u8]) {
         out.push(b'"');
         return;
     }
-    let lossy = String::from_utf8_lossy(text);
-    serde_json::to_writer(&mut *out, lossy.as_ref()).expect("a string always serialises into memory");
+    let json = serde_json::to_string(String::from_utf8_lossy(text).as_ref());
+    let json = json.expect("a string always serialises into memory");
+    out.extend_from_slice(crate::model::text::safe_json(&json).as_bytes());
 }
 
 #[cfg(test)]
@@ -168,8 +169,9 @@ mod tests {
         push_word(&mut out, b"a b\n");
         assert_eq!(out, b"a\\x20b\\x0a");
         let mut out = Vec::new();
-        push_json(&mut out, b"q\"\n\xff");
-        assert_eq!(serde_json::from_slice::<String>(&out).expect("JSON"), "q\"\n\u{fffd}");
+        push_json(&mut out, b"q\"\n\xff\xc2\x9b");
+        assert_eq!(out, b"\"q\\\"\\n\xef\xbf\xbd\\u009b\"");
+        assert_eq!(serde_json::from_slice::<String>(&out).expect("JSON"), "q\"\n\u{fffd}\u{9b}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! hide text become visible.
 
 use crate::model::text::is_harmless as harmless;
+pub use crate::model::text::safe_json;
 use std::borrow::Cow;
 use std::io::{self, Write};
 
@@ -35,26 +36,6 @@ pub fn safe_lines(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.split('\n').map(safe).collect::<Vec<_>>().join("\n"))
-}
-
-/// JSON with every character escaped that a terminal must not be given. The format itself asks for that below U+0020
-/// only, and a terminal that is shown U+009B takes it for an escape sequence. Outside of strings JSON has none of them.
-pub fn safe_json(json: &str) -> Cow<'_, str> {
-    if json.chars().all(|c| harmless(c) || c == '\n') {
-        return Cow::Borrowed(json);
-    }
-    let mut out = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        if harmless(c) || c == '\n' {
-            out.push(c);
-        } else {
-            use std::fmt::Write;
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(out, "\\u{unit:04x}");
-            }
-        }
-    }
-    Cow::Owned(out)
 }
 
 /// Passes a file on to a terminal: as [`safe`], but line ends and tabs stay, and bytes that are no
