@@ -17,8 +17,6 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// Collectors that run at the same time. Two saturate a small machine; the third uses their waits.
-const PARALLEL: usize = 3;
 /// Deliveries between collectors and writer; a collector waits when the writer is that far behind.
 const QUEUE: usize = 32;
 
@@ -66,10 +64,11 @@ struct Running {
 pub fn run(specs: &[&'static Spec], base: &Base, pool: &Pool, on: &mut dyn FnMut(Step<'_>)) -> Vec<Ran> {
     let (tx, rx) = sync_channel(QUEUE);
     let mut waiting: VecDeque<usize> = (0..specs.len()).collect();
+    let parallel = base.config.capture.parallel.max(1) as usize;
     let mut running: Vec<Running> = Vec::new();
     let mut ended: Vec<Ran> = Vec::with_capacity(specs.len());
     loop {
-        while running.len() < PARALLEL
+        while running.len() < parallel
             && let Some(index) = waiting.pop_front()
         {
             match start(specs[index], index, base, pool, tx.clone()) {

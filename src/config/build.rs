@@ -100,6 +100,7 @@ fn capture(t: &Table) -> CaptureConfig {
         deadline_ms: t.number("deadline"),
         skip: t.texts("skip"),
         disk_benchmark: t.bool("disk_benchmark").unwrap_or(true),
+        parallel: t.count("parallel"),
         benchmark_suspects: t.bool("benchmark_suspects").unwrap_or(false),
         sysrq: t.texts("sysrq").iter().filter_map(|s| Sysrq::of(s)).collect(),
         logs: t.texts("logs"),

@@ -118,6 +118,7 @@ fn tables(config: &Config, section: &Section) -> Vec<Written> {
             ("deadline", Some(millis(capture.deadline_ms))),
             ("skip", Some(list(&capture.skip, |s| text(s)))),
             ("disk_benchmark", Some(Value::Boolean(capture.disk_benchmark))),
+            ("parallel", Some(number(capture.parallel))),
             ("benchmark_suspects", Some(Value::Boolean(capture.benchmark_suspects))),
             ("sysrq", Some(list(&capture.sysrq, |s| text(s.letter())))),
             ("logs", Some(list(&capture.logs, |s| text(s)))),

@@ -136,6 +136,8 @@ pub const KEYS: &[Key] = &[
     Key::new("capture", "skip", Form::List { of: &Form::Name, min: 0, max: 256 },
         "Collectors not to run; `lastgasp collectors` lists them.").default("[]"),
     Key::new("capture", "disk_benchmark", Form::Bool, "Time a few direct reads of each disk.").default("true"),
+    Key::new("capture", "parallel", Form::Count { min: 1, max: 16 },
+        "Collectors at work at the same time: a snapshot takes at most so many CPUs, and one more to compress.").default("3"),
     Key::new("capture", "benchmark_suspects", Form::Bool,
         "Time also a disk that the failure is about, that tasks hang on, or in which requests are stuck; the reads add to its load.")
         .default("false"),

@@ -157,6 +157,9 @@ pub struct CaptureConfig {
     pub skip: Vec<String>,
     /// Run the disk read benchmark.
     pub disk_benchmark: bool,
+    /// Collectors at work at the same time.
+    #[serde(default = "parallel")]
+    pub parallel: u32,
     /// Run it even on disks that the failure is about, or that hang.
     #[serde(default)]
     pub benchmark_suspects: bool,
@@ -175,12 +178,18 @@ pub struct CaptureConfig {
     pub urls: Vec<UrlConfig>,
 }
 
+/// Two saturate a small machine; the third uses their waits.
+fn parallel() -> u32 {
+    3
+}
+
 impl Default for CaptureConfig {
     fn default() -> CaptureConfig {
         CaptureConfig {
             deadline_ms: 60_000,
             skip: Vec::new(),
             disk_benchmark: true,
+            parallel: parallel(),
             benchmark_suspects: false,
             sysrq: Vec::new(),
             logs: Vec::new(),
