@@ -82,7 +82,7 @@ for a in "$OOPS" "$OWN"; do
     done
 done
 has "the task's line" "$(cat "$T"/x/*/lastgasp/tasks.txt)" '\\x0a\\x1b\[2J'
-is "the task's name in JSON" "$(jq -r "select(.pid == $odd) | .comm" "$T"/x/*/lastgasp/tasks.jsonl | head -c 9 | xxd -p)" 0a1b5b324af09fa680
+is "the task's name in JSON" "$(jq -r "select(.pid == $odd) | .comm" "$T"/x/*/lastgasp/tasks.jsonl | head -c 9 | od -An -tx1 | tr -d ' \n')" 0a1b5b324af09fa680
 has "the removed files" "$(cat "$T"/x/*/sos_commands/process/lsof_-b_M_-n_-l)" 'odd\\x0a\\x1b\[2J.*\\x7f[0-9]+ \(deleted\)'
 is "lines of lsof for the removed files" "$(grep -c "odd.x0a" "$T"/x/*/sos_commands/process/lsof_-b_M_-n_-l)" 50
 

@@ -39,8 +39,11 @@ const TASK_BYTES: u64 = 1_200;
 /// The same for one CPU: 1 KB measured of idle ones; busy ones have registers and two stacks.
 const CPU_BYTES: u64 = 4_096;
 const MEMORY_BYTES: u64 = 16_384;
-/// A dump of all tasks that goes to a serial console stops the machine's printk for minutes; its lines have level 6.
+/// The level of the lines of a dump; a higher kernel.printk lets them through to the consoles. An oops leaves 15
+/// there (kernel/printk/printk.c console_verbose), so that it says nothing about how the machine was set up.
 const INFO: u64 = 6;
+/// Most bytes of a dump that are let through to a serial line: 10 s at 115,200 baud, in which printk stands still.
+const SERIAL_BYTES_MAX: u64 = 115_200;
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let wanted = &ctx.config.capture.sysrq;
@@ -70,6 +73,7 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
             .sum(),
         cpus: online_cpus(ctx),
         console_level: console_level(ctx),
+        serial: serial_console(ctx),
     };
     let mut kmsg = Kmsg::open().map_err(CollectError::failed("open /dev/kmsg"))?;
     for dump in wanted {
@@ -105,26 +109,29 @@ struct Counts {
     cpus: u64,
     /// Messages below this level go to the consoles.
     console_level: u64,
+    /// A console that may be slow.
+    serial: Option<String>,
 }
 
 /// Whether the ring takes this dump whole and still has its other half; the reason when not.
 fn fits(dump: Sysrq, count: &Counts, ring_bytes: u64) -> Result<(), String> {
-    let (needs, of) = match dump {
+    let (bytes, of) = match dump {
         Sysrq::Tasks => (count.tasks * TASK_BYTES, format!("{} tasks", count.tasks)),
-        // Half of it belongs to what was logged before.
-        Sysrq::Blocked => (2 * count.blocked * TASK_BYTES, format!("{} blocked tasks", count.blocked)),
-        Sysrq::Cpus => (2 * count.cpus * CPU_BYTES, format!("{} CPUs", count.cpus)),
-        Sysrq::Memory => (2 * MEMORY_BYTES, "the memory".into()),
+        Sysrq::Blocked => (count.blocked * TASK_BYTES, format!("{} blocked tasks", count.blocked)),
+        Sysrq::Cpus => (count.cpus * CPU_BYTES, format!("{} CPUs", count.cpus)),
+        Sysrq::Memory => (MEMORY_BYTES, "the memory".into()),
     };
+    // Half of the ring belongs to what was logged before, unless everything is asked for.
+    let needs = if dump == Sysrq::Tasks { bytes } else { 2 * bytes };
     if needs > ring_bytes {
         return Err(format!(
             "not asked for: {of} want {needs} bytes of a log ring that has {ring_bytes} (boot with log_buf_len=)"
         ));
     }
-    if dump == Sysrq::Tasks && count.console_level > INFO {
+    if let Some(console) = count.serial.as_ref().filter(|_| count.console_level > INFO && bytes > SERIAL_BYTES_MAX) {
+        let (seconds, level) = (bytes / (SERIAL_BYTES_MAX / 10), count.console_level);
         return Err(format!(
-            "not asked for: the consoles would print it all (kernel.printk is {}; 6 or less keeps it off them)",
-            count.console_level
+            "not asked for: {of} would take {seconds} s on console {console} (kernel.printk is {level}; 6 keeps it off)"
         ));
     }
     Ok(())
@@ -179,18 +186,43 @@ fn console_level(ctx: &Context) -> u64 {
     read.and_then(|c| words(&c.bytes).next().and_then(number)).unwrap_or(u64::MAX)
 }
 
+/// A console that is neither a virtual terminal nor a network or a memory: `ttyS0                -W- (EC p a)    4:64`.
+fn serial_console(ctx: &Context) -> Option<String> {
+    let Ok(read) = ctx.root.read("/proc/consoles", 4096) else { return Some("?".into()) };
+    serial_in(&read.text())
+}
+
+fn serial_in(consoles: &str) -> Option<String> {
+    let is_fast = |name: &str| {
+        let terminal = name.strip_prefix("tty").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+        terminal || ["netcon", "pstore", "ramoops"].iter().any(|p| name.starts_with(p))
+    };
+    consoles.lines().filter_map(|l| l.split_whitespace().next()).find(|n| !is_fast(n)).map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_dump_that_the_ring_cannot_take_is_not_asked_for() {
-        let count = |tasks, blocked, cpus, console_level| Counts { tasks, blocked, cpus, console_level };
+        let count = |tasks, blocked, cpus, console_level| Counts {
+            tasks,
+            blocked,
+            cpus,
+            console_level,
+            serial: Some("ttyS0".into()),
+        };
         let ring = 128 << 10;
         assert_eq!(fits(Sysrq::Tasks, &count(100, 0, 2, 4), ring), Ok(()));
         let why = fits(Sysrq::Tasks, &count(150, 0, 2, 4), ring).expect_err("150 tasks wrap 128 KiB");
         assert!(why.contains("150 tasks want 180000 bytes of a log ring that has 131072"), "{why}");
-        assert!(fits(Sysrq::Tasks, &count(100, 0, 2, 7), ring).is_err_and(|w| w.contains("consoles")));
+        let why = fits(Sysrq::Tasks, &count(2_000, 0, 2, 15), 4 << 20).expect_err("minutes of a serial line");
+        assert!(why.contains("2000 tasks would take 208 s on console ttyS0"), "{why}");
+        assert!(fits(Sysrq::Tasks, &count(2_000, 0, 2, 6), 4 << 20).is_ok());
+        assert!(fits(Sysrq::Tasks, &Counts { serial: None, ..count(2_000, 0, 2, 15) }, 4 << 20).is_ok());
+        assert_eq!(serial_in("tty0 -WU (EC p) 4:7\nnetcon0 -W- (E p)\n"), None);
+        assert_eq!(serial_in("tty0 -WU (EC p) 4:7\nttyS1 -W- (E p a) 4:65\n").as_deref(), Some("ttyS1"));
         assert!(fits(Sysrq::Blocked, &count(9_000, 10, 2, 7), ring).is_ok());
         assert!(fits(Sysrq::Blocked, &count(9_000, 100, 2, 7), ring).is_err());
         assert!(
