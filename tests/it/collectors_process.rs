@@ -270,6 +270,28 @@ fn descriptors_of_a_fake_root() {
 
 /// Everything of one capture on this machine, with a listener and connections of our own to be found.
 #[test]
+fn a_process_with_more_descriptors_than_the_cap_is_cut_and_that_is_said() {
+    let (dir, root) = fixture();
+    let fd = dir.path().join("proc/1/fd");
+    for n in 100..70_000 {
+        std::os::unix::fs::symlink("socket:[77]", fd.join(n.to_string())).expect("symlink");
+    }
+    let d = good(&descriptors::SPEC, &context(root, Duration::from_secs(60)));
+    let most = lastgasp::host::descriptors::PER_PROCESS_MAX;
+    let summary = d.text("lastgasp/descriptors_summary.txt");
+    let line = summary.lines().find(|l| l.ends_with(" init")).unwrap_or_else(|| panic!("{summary}"));
+    assert_eq!(line.split_whitespace().take(2).collect::<Vec<_>>(), ["1", &format!("{most}+")], "{line}");
+    let said =
+        d.missing.iter().any(|m| m.what.contains("descriptors of 1 processes") && m.why.contains("beyond 65536"));
+    assert!(said, "{:?}", d.missing);
+    // Process 7 has a blocked thread: what it has open stands before the crowd of the other.
+    let lsof = d.text("sos_commands/process/lsof_-b_M_-n_-l");
+    assert!(lsof.lines().count() > most);
+    let pid = |l: &str| l.split_whitespace().nth(1).map(str::to_owned);
+    assert_eq!(lsof.lines().nth(1).and_then(pid).as_deref(), Some("7"));
+}
+
+#[test]
 fn our_own_connections_are_found_with_their_owner() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let port = listener.local_addr().expect("an address").port();
