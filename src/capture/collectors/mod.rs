@@ -27,6 +27,7 @@ pub mod sys_figures;
 pub mod sysctl;
 pub mod sysrq;
 pub mod systemd;
+pub(crate) mod task_motion;
 pub mod task_rates;
 pub mod tasks;
 pub mod time_sync;
