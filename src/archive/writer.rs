@@ -471,10 +471,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 fn json_line<T: serde::Serialize>(value: &T, entry: &str) -> Result<Vec<u8>> {
-    let mut json =
-        serde_json::to_vec_pretty(value).map_err(|e| Error::Refused { entry: entry.into(), why: e.to_string() })?;
-    json.push(b'\n');
-    Ok(json)
+    let refused = |e: serde_json::Error| Error::Refused { entry: entry.into(), why: e.to_string() };
+    let json = serde_json::to_string_pretty(value).map_err(refused)?;
+    // It is read with `tar -xO` as well.
+    let mut json = crate::model::text::safe_json(&json).into_owned();
+    json.push('\n');
+    Ok(json.into_bytes())
 }
 
 fn write_error(operation: &'static str) -> impl FnOnce(io::Error) -> Error {

@@ -70,6 +70,17 @@ impl Content {
         all
     }
 
+    /// Takes the rest of a line away that [`Content::truncate`] left at the end, if that is no more than `most` bytes.
+    pub fn end_with_a_line(&mut self, most: usize) {
+        if let Some(Piece::Plain(last)) = self.pieces.last_mut() {
+            let from = last.len().saturating_sub(most);
+            if let Some(end) = memchr::memrchr(b'\n', &last[from..]) {
+                self.size -= last.len() - (from + end + 1);
+                last.truncate(from + end + 1);
+            }
+        }
+    }
+
     /// Keeps the first `room` bytes.
     pub fn truncate(&mut self, room: usize) {
         let mut kept = 0;
@@ -126,6 +137,11 @@ impl Pieces {
     /// Where to write on: append only. After a line or some, call [`Pieces::pack`].
     pub fn open(&mut self) -> &mut Vec<u8> {
         &mut self.open
+    }
+
+    /// Bytes so far.
+    pub fn size(&self) -> usize {
+        self.done.size + self.open.len()
     }
 
     /// Packs what was written if that is enough for a piece.

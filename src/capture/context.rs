@@ -31,6 +31,8 @@ pub struct Shared {
     pub tasks: std::sync::OnceLock<Arc<crate::host::tasks::Table>>,
     /// Command lines read while their processes were healthy.
     pub command_lines: std::sync::OnceLock<Arc<crate::capture::command_lines::CommandLines>>,
+    /// Processes that listen on a port that does not answer, by `descriptors`.
+    pub port_owners: std::sync::OnceLock<Vec<i32>>,
     /// The one dump of all sockets, by `sockets`; `descriptors` uses it.
     pub sockets: std::sync::OnceLock<Arc<crate::host::sockets::Sockets>>,
     /// Links that `descriptors` and `processes` both want: each reads what the other has not read yet.

@@ -106,14 +106,51 @@ pub fn fit_event(event: &mut Event) {
     }
 }
 
-/// The same for an incident: its further events go first.
+/// The same for an incident: the texts of its further events go first, then those events, in both cases from the last one back,
+/// so that of a hundred services that failed at once each is named.
 pub fn fit_incident(incident: &mut Incident) {
     if let Trigger::Event(event) = &mut incident.trigger {
         fit_event(event);
     }
-    while serde_json::to_string(incident).map_or(0, |s| s.len()) > PACKET_MAX - ORDER_MAX
-        && incident.events.pop().is_some()
-    {
+    let room = PACKET_MAX - ORDER_MAX;
+    let size = |v: &Incident| serde_json::to_string(v).map_or(0, |s| s.len());
+    let mut over = size(incident).saturating_sub(room);
+    for event in incident.events.iter_mut().rev() {
+        if over == 0 {
+            return;
+        }
+        let lines: usize = event.text.iter().map(String::len).sum();
+        event.leave_text_out();
+        over = over.saturating_sub(lines);
+    }
+    while size(incident) > room && incident.events.pop().is_some() {
         incident.events_left_out += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Kind, Origin, Wall};
+
+    #[test]
+    fn an_incident_with_a_hundred_reports_fits_a_packet_and_names_them_all() {
+        let event = |n: u64| Event {
+            title: format!("service s{n} down"),
+            text: vec!["a line of a report, as long as those are: some eighty characters of it".into(); 100],
+            ..Event::blank(n, Kind::ServiceDown, "h".into(), Origin::Probe)
+        };
+        let mut incident = crate::capture::worker::rehearsal();
+        incident.trigger = Trigger::Event(Box::new(event(1)));
+        (2..=100).for_each(|n| incident.learn(event(n)));
+        fit_incident(&mut incident);
+        assert!(serde_json::to_string(&incident).expect("JSON").len() <= PACKET_MAX - ORDER_MAX);
+        assert_eq!((incident.events.len(), incident.events_left_out), (99, 0));
+        assert_eq!(incident.events[0].text.len(), 100, "the first keep their text");
+        assert_eq!(incident.events[98].text, ["[100 lines left out]"]);
+        // Beyond the bounds they are counted.
+        (101..=1000).for_each(|n| incident.learn(event(n)));
+        assert_eq!(incident.events.len() as u64 + incident.events_left_out, 999);
+        assert!(incident.events.len() <= crate::model::EVENTS_MAX && incident.opened_at == Wall(0));
     }
 }

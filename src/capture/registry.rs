@@ -28,6 +28,8 @@ pub const ALL: &[&Spec] = &[
     &etc::SPEC,
     // T2: the log before it turns over; the benchmark waits for the rates, to which it adds, and then runs beside the rest
     &kernel_log_late::SPEC,
+    &task_rates::SPEC,
+    &queue_rates::SPEC,
     &disk_rates::SPEC,
     &disk_benchmark::SPEC,
     &systemd::SPEC,
@@ -35,6 +37,8 @@ pub const ALL: &[&Spec] = &[
     &dns::SPEC,
     &urls::SPEC,
     &commands::SPEC,
+    // T3: after everything is on the disk
+    &sysrq::SPEC,
 ];
 
 /// Those that read nothing but what the kernel has in memory (/proc, netlink): no file system, device or program can

@@ -17,10 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// Collectors that run at the same time. Two saturate a small machine; the third uses their waits.
-const PARALLEL: usize = 3;
-/// The same, in the tier of those that mostly wait: for a disk, a name server, a command, the next second.
-const PARALLEL_WAITING: usize = 6;
+/// The tier of those that mostly wait (for a disk, a name server, a command, the next second) has so many times more of
+/// them at the same time.
+const WAITING_FACTOR: usize = 2;
 /// Deliveries between collectors and writer; a collector waits when the writer is that far behind.
 const QUEUE: usize = 32;
 
@@ -68,7 +67,8 @@ struct Running {
 pub fn run(specs: &[&'static Spec], base: &Base, pool: &Pool, on: &mut dyn FnMut(Step<'_>)) -> Vec<Ran> {
     let (tx, rx) = sync_channel(QUEUE);
     let mut waiting: VecDeque<usize> = (0..specs.len()).collect();
-    let parallel = if specs.iter().all(|s| s.tier == Tier::T2) { PARALLEL_WAITING } else { PARALLEL };
+    let waits = specs.iter().all(|s| s.tier == Tier::T2);
+    let parallel = base.config.capture.parallel.max(1) as usize * if waits { WAITING_FACTOR } else { 1 };
     let mut running: Vec<Running> = Vec::new();
     let mut ended: Vec<Ran> = Vec::with_capacity(specs.len());
     loop {

@@ -9,6 +9,8 @@ use std::sync::mpsc::SyncSender;
 
 /// Most `Missing` lines of one collector; the rest is counted in one last line.
 const MISSING_MAX: usize = 200;
+/// Where no line ends within so many bytes, a cut entry is cut to the byte.
+const LINE_MAX: usize = 64 * 1024;
 
 /// The sink takes no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +66,8 @@ impl Sink {
         Sink { collector, to, left_bytes: cap_bytes, truncated: Vec::new(), missing: 0 }
     }
 
-    /// Adds an entry. What exceeds the collector's cap is cut, marked, and ends the collector with `Full`.
+    /// Adds an entry. What exceeds the collector's cap is cut, at the
+    /// end of a line where there is one, marked, and ends the collector with `Full`.
     pub fn put(&mut self, path: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Result<(), Stop> {
         self.put_cut(path, bytes, false)
     }
@@ -81,25 +84,37 @@ impl Sink {
         let full = bytes.len() > room;
         if full {
             bytes.truncate(room);
+            // Half a line, half an object of JSON: readers of text are spared that.
+            if let Some(end) = memchr::memrchr(b'\n', &bytes[bytes.len().saturating_sub(LINE_MAX)..]) {
+                let cut = bytes.len() - bytes.len().min(LINE_MAX) + end + 1;
+                bytes.truncate(cut);
+            }
             truncated = true;
         }
+        self.left_bytes = if full { 0 } else { self.left_bytes - bytes.len() as u64 };
         self.deliver(path.into(), bytes.into(), truncated)?;
         if full { Err(Stop::Full) } else { Ok(()) }
     }
 
     /// As [`Sink::put`], for a text that was written in pieces.
     pub fn put_pieces(&mut self, path: impl Into<String>, pieces: Pieces) -> Result<(), Stop> {
+        self.put_pieces_cut(path, pieces, false)
+    }
+
+    /// As [`Sink::put_cut`], for a text that was written in pieces.
+    pub fn put_pieces_cut(&mut self, path: impl Into<String>, pieces: Pieces, truncated: bool) -> Result<(), Stop> {
         let mut content = pieces.finish();
         let full = content.size() > self.left_bytes;
         if full {
             content.truncate(usize::try_from(self.left_bytes).unwrap_or(usize::MAX));
+            content.end_with_a_line(LINE_MAX);
         }
-        self.deliver(path.into(), content, full)?;
+        self.left_bytes = if full { 0 } else { self.left_bytes - content.size() };
+        self.deliver(path.into(), content, truncated || full)?;
         if full { Err(Stop::Full) } else { Ok(()) }
     }
 
     fn deliver(&mut self, path: String, content: Content, truncated: bool) -> Result<(), Stop> {
-        self.left_bytes -= content.size();
         if truncated {
             self.truncated.push(path.clone());
         }

@@ -15,16 +15,19 @@ pub enum Tier {
     T1,
     /// Slow: disk benchmark, helpers, commands of the operator.
     T2,
+    /// Last, when all else is on the disk: what makes the kernel speak into its log, and so may overwrite what is in it.
+    T3,
 }
 
 impl Tier {
-    pub const ALL: &'static [Tier] = &[Tier::T0, Tier::T1, Tier::T2];
+    pub const ALL: &'static [Tier] = &[Tier::T0, Tier::T1, Tier::T2, Tier::T3];
 
     pub fn name(self) -> &'static str {
         match self {
             Tier::T0 => "T0",
             Tier::T1 => "T1",
             Tier::T2 => "T2",
+            Tier::T3 => "T3",
         }
     }
 }

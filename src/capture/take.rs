@@ -9,16 +9,13 @@ use crate::capture::pool::Pool;
 use crate::capture::protocol::{Message, Published};
 use crate::capture::schedule::{self, Base, Ran, Step};
 use crate::capture::{Spec, Tier};
-use crate::model::{BootId, Event, Incident, Losses, Mono, Trigger};
+use crate::model::{BootId, EVENTS_MAX, Event, Incident, Losses, Mono, Trigger};
 use crate::store::{PATIENCE, Relay, RelayFile, Stores};
 use crate::sys::capability::Capability;
 use crate::sys::clock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
-
-/// Further events that a manifest lists; the rest is counted.
-const EVENTS_MAX: usize = 100;
 
 /// How long a snapshot whose perishable tiers are on the disk waits for the complete report of its
 /// trigger, so that the last tier's kernel log holds it. The detector closes a report about a second

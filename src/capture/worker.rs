@@ -200,7 +200,7 @@ fn warm_up(config: &Arc<Config>, pool: &Pool) {
     memory::trim();
 }
 
-fn rehearsal() -> Incident {
+pub(crate) fn rehearsal() -> Incident {
     Incident {
         format: 1,
         id: IncidentId("rehearse".into()),

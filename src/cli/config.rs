@@ -3,6 +3,7 @@
 use crate::cli::common::{config_and_file, config_of};
 use crate::cli::{Exit, Format, Global};
 use crate::config::{self, Config, ProbeConfig, ProbeTarget, form, glob};
+use crate::report;
 use anyhow::{Context, Result};
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
             let config = config_of(global)?;
             let text = match global.format {
                 Format::Text => config::render(&config),
-                Format::Json => serde_json::to_string_pretty(&config)? + "\n",
+                Format::Json => report::safe_json(&serde_json::to_string_pretty(&config)?).into_owned() + "\n",
             };
             stdout().write_all(text.as_bytes())?;
             Ok(Exit::Success)
@@ -55,7 +56,7 @@ fn check(global: &Global) -> Result<Exit> {
         Err(error) => match error.downcast_ref::<config::Error>() {
             Some(config::Error::Invalid(problems)) if global.format == Format::Json => {
                 let json = serde_json::json!({ "good": false, "file": problems.file, "problems": problems.list });
-                writeln!(stdout(), "{json:#}")?;
+                report::json(&mut stdout(), &json)?;
                 return Ok(Exit::Error);
             }
             _ => return Err(error),
@@ -71,18 +72,18 @@ fn check(global: &Global) -> Result<Exit> {
             let json = serde_json::json!({
                 "good": true, "file": file, "problems": [], "watched": watched, "warnings": warnings,
             });
-            writeln!(out, "{json:#}")?;
+            report::json(&mut out, &json)?;
         }
         Format::Text => {
             match &file {
-                Some(file) => writeln!(out, "{}: good", file.display())?,
+                Some(file) => writeln!(out, "{}: good", report::safe(&file.to_string_lossy()))?,
                 None => writeln!(out, "no {}: the defaults hold", config::DEFAULT_PATH)?,
             }
             for (what, text) in watched {
-                writeln!(out, "  {what:<11} {text}")?;
+                writeln!(out, "  {what:<11} {}", report::safe(&text))?;
             }
             for warning in warnings {
-                writeln!(out, "warning: {warning}")?;
+                writeln!(out, "warning: {}", report::safe(&warning.to_string()))?;
             }
         }
     }

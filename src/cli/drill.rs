@@ -95,7 +95,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
 /// Progress is for people; JSON is the result alone.
 fn say(global: &Global, text: &str) {
     if global.format == Format::Text {
-        println!("{text}");
+        println!("{}", crate::report::safe(text));
     }
 }
 
@@ -142,7 +142,7 @@ fn captured(connection: &mut Connection, failure: &'static str, since: Mono) -> 
 fn print(global: &Global, staged: &[Staged], good: bool) -> Result<()> {
     let mut out = std::io::stdout().lock();
     if global.format == Format::Json {
-        writeln!(out, "{}", serde_json::json!({ "passed": good, "staged": staged }))?;
+        crate::report::json_line(&mut out, &serde_json::json!({ "passed": good, "staged": staged }))?;
         return Ok(());
     }
     for s in staged {

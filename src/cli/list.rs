@@ -15,7 +15,7 @@ pub fn run(global: &Global, _args: &Args) -> Result<Exit> {
     for store in stores_of(global)? {
         let list = store.list()?;
         if !list.is_empty() {
-            store.notices().iter().for_each(|n| eprintln!("lastgasp: {n}"));
+            store.notices().iter().for_each(|n| eprintln!("lastgasp: {}", report::safe(n)));
         }
         all.extend(list);
     }

@@ -104,7 +104,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) if exit::is_broken_pipe(&error) => Exit::Success.into(),
         Err(error) => {
-            eprintln!("lastgasp: {error:#}");
+            eprintln!("lastgasp: {}", crate::report::safe_lines(&format!("{error:#}")));
             Exit::Error.into()
         }
     }

@@ -7,6 +7,7 @@ use crate::cli::{Exit, Format, Global};
 use crate::config::Config;
 use crate::host::Root;
 use crate::model::{BootId, Incident, IncidentId, Kind, Losses, Trigger};
+use crate::report;
 use crate::store;
 use crate::sys::ipc::Received;
 use crate::sys::process::{Child, spawn_self};
@@ -43,9 +44,9 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
     let mut failures = Vec::new();
     for _ in 0..STORES_MAX {
         match attempt(&config, &incident, args, &failures, live)? {
-            Ok(published) => return report(global, &published),
+            Ok(published) => return tell(global, &published),
             Err(failed) => {
-                eprintln!("lastgasp: {}", failed.error);
+                eprintln!("lastgasp: {}", report::safe(&failed.error));
                 let over = failed.place.is_none();
                 failures.push(failed);
                 if over {
@@ -160,15 +161,15 @@ fn order(child: &Child, incident: &Incident, args: &Args, earlier: &[Failed]) ->
     child.channel.send(&order).context("order the capture")
 }
 
-fn report(global: &Global, p: &Published) -> Result<Exit> {
+fn tell(global: &Global, p: &Published) -> Result<Exit> {
     let mut out = std::io::stdout().lock();
     if global.format == Format::Json {
-        writeln!(out, "{}", serde_json::to_string(p)?)?;
+        report::json_line(&mut out, p)?;
         return Ok(Exit::Success);
     }
     let outcomes: Vec<String> = p.outcomes.iter().map(|(k, n)| format!("{n} {}", k.replace('_', " "))).collect();
     let t0 = p.t0_durable_ms.map_or_else(|| "not confirmed".into(), |ms| format!("after {ms} ms"));
-    writeln!(out, "{}", p.path.display())?;
+    writeln!(out, "{}", report::safe(&p.path.to_string_lossy()))?;
     writeln!(
         out,
         "{} in {} ms; first tier on the disk {t0}; collectors: {}",
@@ -199,14 +200,14 @@ impl Progress {
             }
             Message::Ended { collector, outcome, why, bytes, took_ms } => {
                 self.running.retain(|r| r != collector);
-                let why = why.as_deref().map(|w| format!(": {}", crate::report::safe(w))).unwrap_or_default();
+                let why = why.as_deref().map(|w| format!(": {}", report::safe(w))).unwrap_or_default();
                 self.line(&format!(
                     "{collector:<18} {outcome:<10} {:>10} {took_ms:>6} ms{why}",
                     bytesize::ByteSize::b(*bytes).to_string()
                 ));
             }
             Message::Durable { tier, ms } => self.line(&format!("-- {tier} is on the disk after {ms} ms")),
-            Message::Notice(text) => self.line(text),
+            Message::Notice(text) => self.line(&report::safe(text)),
             _ => {}
         }
     }

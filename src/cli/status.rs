@@ -33,9 +33,11 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
     let mut out = std::io::stdout().lock();
     let Some(mut connection) = opened else {
         match global.format {
-            Format::Json => writeln!(out, "{}", serde_json::json!({ "running": false, "control": path }))?,
+            Format::Json => {
+                crate::report::json_line(&mut out, &serde_json::json!({ "running": false, "control": path }))?
+            }
             Format::Text => {
-                writeln!(out, "no watch is running (nobody answers on {place})")?;
+                writeln!(out, "no watch is running (nobody answers on {})", safe(&place.to_string()))?;
                 last_words(&config, &mut out)?;
             }
         }
@@ -44,7 +46,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
     connection.send(&Request::Status).with_context(|| format!("ask {place}"))?;
     match connection.receive(ANSWER_MAX).with_context(|| format!("hear {place}"))? {
         Reply::Status(status) if global.format == Format::Json => {
-            writeln!(out, "{}", serde_json::to_string(&status)?)?;
+            crate::report::json_line(&mut out, &status)?;
         }
         Reply::Status(status) => text(&status, &mut out)?,
         Reply::Error(e) => bail!("the watch says: {e}"),
@@ -58,7 +60,8 @@ fn last_words(config: &Config, out: &mut impl Write) -> std::io::Result<()> {
     for dir in crate::store::candidates(&config.store, None) {
         let lines = crate::source::history::last(&dir, LAST_WORDS).unwrap_or_default();
         if !lines.is_empty() {
-            writeln!(out, "last of {}:", dir.join(crate::source::history::FILE).display())?;
+            let file = dir.join(crate::source::history::FILE);
+            writeln!(out, "last of {}:", safe(&file.to_string_lossy()))?;
         }
         for l in lines {
             let what =
@@ -108,7 +111,7 @@ fn text(s: &Status, out: &mut impl Write) -> std::io::Result<()> {
     }
     let store = s.store.as_ref().map_or_else(|| "not known yet".into(), |p| p.display().to_string());
     let spare = if s.spare_ready { "a worker is ready" } else { "NO WORKER IS READY" };
-    writeln!(out, "store        {store}; {spare}")?;
+    writeln!(out, "store        {}; {spare}", safe(&store))?;
     if s.stuck_children > 0 {
         writeln!(out, "stuck        {} process(es) of ours hang in the kernel", s.stuck_children)?;
     }
@@ -117,7 +120,7 @@ fn text(s: &Status, out: &mut impl Write) -> std::io::Result<()> {
     let losses: Vec<String> = s.losses.counts.iter().map(|(k, n)| format!("{n} {}", safe(k))).collect();
     writeln!(out, "lost         {}", if losses.is_empty() { "nothing".into() } else { losses.join(", ") })?;
     for limit in &s.limits {
-        writeln!(out, "limit        {limit}")?;
+        writeln!(out, "limit        {}", safe(limit))?;
     }
     writeln!(out, "snapshots    {} since the start", s.snapshots)?;
     for l in &s.last_snapshots {

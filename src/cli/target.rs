@@ -75,6 +75,6 @@ pub(crate) fn target(global: &Global, wanted: Option<&str>) -> Result<Option<Tar
 /// Says on standard error that there is no snapshot.
 pub(crate) fn say_none(global: &Global) -> Result<crate::cli::Exit> {
     let stores = stores_of(global)?;
-    eprintln!("lastgasp: no snapshots in {}", where_looked(global, &stores));
+    eprintln!("lastgasp: no snapshots in {}", crate::report::safe(&where_looked(global, &stores)));
     Ok(crate::cli::Exit::Nothing)
 }

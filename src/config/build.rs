@@ -6,7 +6,7 @@ use crate::config::raw::{Raw, Table};
 use crate::config::target::Scheme;
 use crate::config::{
     AddedRule, CaptureConfig, CommandConfig, Config, ConsoleConfig, GeneralConfig, IncidentConfig, KmsgConfig,
-    NetconsoleConfig, NetconsoleHost, ProbeConfig, ProbeTarget, Regrade, RulesConfig, StoreConfig, UrlConfig,
+    NetconsoleConfig, NetconsoleHost, ProbeConfig, ProbeTarget, Regrade, RulesConfig, StoreConfig, Sysrq, UrlConfig,
 };
 use crate::model::{Kind, Severity};
 use std::collections::HashSet;
@@ -100,6 +100,9 @@ fn capture(t: &Table) -> CaptureConfig {
         deadline_ms: t.number("deadline"),
         skip: t.texts("skip"),
         disk_benchmark: t.bool("disk_benchmark").unwrap_or(true),
+        parallel: t.count("parallel"),
+        benchmark_suspects: t.bool("benchmark_suspects").unwrap_or(false),
+        sysrq: t.texts("sysrq").iter().filter_map(|s| Sysrq::of(s)).collect(),
         logs: t.texts("logs"),
         resolve: t.texts("resolve"),
         journal_s: t.number("journal") / 1000,

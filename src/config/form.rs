@@ -1,7 +1,7 @@
 //! What a value may look like: one `Form` per key, which converts a TOML value, says what is wrong
 //! with it, and says in words what is accepted.
 
-use crate::config::{glob, target, url};
+use crate::config::{Sysrq, glob, target, url};
 use crate::model::{Kind, Severity};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -40,6 +40,8 @@ pub enum Form {
     Target,
     Kind,
     Severity,
+    /// The letter of a dump that changes nothing.
+    Sysrq,
     Count {
         min: u64,
         max: u64,
@@ -99,6 +101,7 @@ impl Form {
             Form::Target => format!("one of {}", target::SCHEMES.join(", ")),
             Form::Kind => format!("a kind: {}", names(Kind::ALL.iter().map(|k| k.name()))),
             Form::Severity => format!("a severity: {}", names(SEVERITIES.iter().map(|s| s.name()))),
+            Form::Sysrq => format!("one of {}", names(Sysrq::ALL.iter().map(|s| s.letter()))),
             Form::Count { min, max } => format!("a whole number from {min} to {max}"),
             Form::Duration { min_ms, max_ms } => {
                 format!(
@@ -208,6 +211,10 @@ impl Form {
             }
             Form::SocketAddress if s.parse::<SocketAddr>().map_or(0, |a| a.port()) == 0 => {
                 return Err(plain(format!("is {s:?}, not {}", self.accepts())));
+            }
+            Form::Sysrq if Sysrq::of(s).is_none() => {
+                let help = "every other letter would change the machine, or is of no use in a snapshot".to_owned();
+                return Err((format!("is {s:?}, not {}", self.accepts()), Some(help)));
             }
             Form::Target => return target::Scheme::parse(s).map(Value::Target).map_err(plain),
             Form::Kind => return s.parse().map(Value::Kind).map_err(|_| self.no_such("kind", s)),

@@ -50,8 +50,8 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Most probes: each is a thread of the probe process.
-pub const PROBES_MAX: usize = 64;
+/// Most probes: each is a thread of the probe process, and all of them travel to a worker in one packet.
+pub const PROBES_MAX: usize = 128;
 
 const fn one(name: &'static str, doc: &'static str) -> Section {
     Section { name, many: None, doc }
@@ -136,6 +136,14 @@ pub const KEYS: &[Key] = &[
     Key::new("capture", "skip", Form::List { of: &Form::Name, min: 0, max: 256 },
         "Collectors not to run; `lastgasp collectors` lists them.").default("[]"),
     Key::new("capture", "disk_benchmark", Form::Bool, "Time a few direct reads of each disk.").default("true"),
+    Key::new("capture", "parallel", Form::Count { min: 1, max: 16 },
+        "Collectors at work at the same time: a snapshot takes at most so many CPUs, and one more to compress.").default("3"),
+    Key::new("capture", "benchmark_suspects", Form::Bool,
+        "Time also a disk that the failure is about, that tasks hang on, or in which requests are stuck; the reads add to its load.")
+        .default("false"),
+    Key::new("capture", "sysrq", Form::List { of: &Form::Sysrq, min: 0, max: 4 },
+        "Dumps asked of the kernel itself by /proc/sysrq-trigger: \"w\" blocked tasks, \"l\" stacks of all CPUs, \"m\" memory, \"t\" all tasks (only where the log ring has 1200 bytes for each). They go through the kernel log and its consoles; none without this list.")
+        .default("[]"),
     Key::new("capture", "logs", Form::List { of: &Form::Glob, min: 0, max: 64 }, "More log files whose ends go into a snapshot.")
         .default("[]"),
     Key::new("capture", "resolve", Form::List { of: &Form::Word, min: 0, max: 16 }, "Names whose DNS answer is recorded.")

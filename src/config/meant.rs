@@ -157,6 +157,15 @@ pub struct CaptureConfig {
     pub skip: Vec<String>,
     /// Run the disk read benchmark.
     pub disk_benchmark: bool,
+    /// Collectors at work at the same time.
+    #[serde(default = "parallel")]
+    pub parallel: u32,
+    /// Run it even on disks that the failure is about, or that hang.
+    #[serde(default)]
+    pub benchmark_suspects: bool,
+    /// Dumps asked of the kernel by /proc/sysrq-trigger, in this order.
+    #[serde(default)]
+    pub sysrq: Vec<Sysrq>,
     /// More log files whose tails belong into a snapshot (paths or globs).
     pub logs: Vec<String>,
     /// Names whose DNS answer is recorded.
@@ -169,17 +178,57 @@ pub struct CaptureConfig {
     pub urls: Vec<UrlConfig>,
 }
 
+/// Two saturate a small machine; the third uses their waits.
+fn parallel() -> u32 {
+    3
+}
+
 impl Default for CaptureConfig {
     fn default() -> CaptureConfig {
         CaptureConfig {
             deadline_ms: 60_000,
             skip: Vec::new(),
             disk_benchmark: true,
+            parallel: parallel(),
+            benchmark_suspects: false,
+            sysrq: Vec::new(),
             logs: Vec::new(),
             resolve: Vec::new(),
             journal_s: 900,
             commands: Vec::new(),
             urls: Vec::new(),
+        }
+    }
+}
+
+/// A dump that the kernel writes into its own log (Documentation/admin-guide/sysrq.rst); none of them changes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sysrq {
+    /// `m`: memory by zone and node.
+    Memory,
+    /// `l`: stacks of all CPUs.
+    Cpus,
+    /// `w`: tasks in uninterruptible sleep.
+    Blocked,
+    /// `t`: every task.
+    Tasks,
+}
+
+impl Sysrq {
+    pub const ALL: &'static [Sysrq] = &[Sysrq::Memory, Sysrq::Cpus, Sysrq::Blocked, Sysrq::Tasks];
+
+    pub fn of(letter: &str) -> Option<Sysrq> {
+        Sysrq::ALL.iter().copied().find(|s| s.letter() == letter)
+    }
+
+    /// The letter that the kernel takes. No other is ever written.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Sysrq::Memory => "m",
+            Sysrq::Cpus => "l",
+            Sysrq::Blocked => "w",
+            Sysrq::Tasks => "t",
         }
     }
 }

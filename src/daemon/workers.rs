@@ -6,7 +6,7 @@ use crate::capture::registry;
 use crate::config::Config;
 use crate::daemon::children::{Abandoned, spawn_capture};
 use crate::daemon::poller::{Poller, Token};
-use crate::model::{Event, Incident, IncidentId, Losses, Mono};
+use crate::model::{EVENTS_MAX, Event, Incident, IncidentId, Losses, Mono};
 use crate::store;
 use crate::sys::ipc::Received;
 use crate::sys::memfd;
@@ -27,7 +27,9 @@ const T0_MAX: Duration = Duration::from_secs(15);
 /// What publishing may take beyond the capture's own deadline.
 const PUBLISH_MAX: Duration = Duration::from_secs(15);
 /// Events kept until their worker says that they are in its snapshot.
-const TOLD_MAX: usize = 32;
+const TOLD_MAX: usize = EVENTS_MAX;
+/// Bytes of their text; what is beyond is known by its title alone.
+const TOLD_TEXT_MAX: usize = 1 << 20;
 /// What a worker that was told to leave may take for it: it stays for a store that is slow.
 const LEAVE_MAX: Duration = Duration::from_secs(70);
 /// Attempts for one incident, over all stores.
@@ -364,7 +366,12 @@ impl Workers {
         active.this.incident.learn((*event).clone());
         active.this.unfinished = false;
         if active.told.len() < TOLD_MAX {
-            active.told.push((*event).clone());
+            let mut kept = (*event).clone();
+            let bytes = |e: &Event| e.text.iter().map(String::len).sum::<usize>();
+            if active.told.iter().map(bytes).sum::<usize>() + bytes(&kept) > TOLD_TEXT_MAX {
+                kept.leave_text_out();
+            }
+            active.told.push(kept);
         }
         active.worker.child.channel.try_send(&Order::Update { event, recurrences, losses: losses.clone() }).is_ok()
     }

@@ -58,9 +58,7 @@ pub fn push_safe(out: &mut Vec<u8>, text: &[u8]) {
         for c in chunk.valid().chars() {
             let mut utf8 = [0u8; 4];
             let encoded = c.encode_utf8(&mut utf8).as_bytes();
-            // Beside controls: the marks that reorder text on a screen.
-            let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if c.is_control() || c == '\\' || reorders {
+            if c == '\\' || !crate::model::text::is_harmless(c) {
                 push_hex(out, encoded);
             } else {
                 out.extend_from_slice(encoded);
@@ -165,8 +163,9 @@ pub fn push_json(out: &mut Vec<u8>, text: &[u8]) {
         out.push(b'"');
         return;
     }
-    let lossy = String::from_utf8_lossy(text);
-    serde_json::to_writer(&mut *out, lossy.as_ref()).expect("a string always serialises into memory");
+    let json = serde_json::to_string(String::from_utf8_lossy(text).as_ref());
+    let json = json.expect("a string always serialises into memory");
+    out.extend_from_slice(crate::model::text::safe_json(&json).as_bytes());
 }
 
 #[cfg(test)]
@@ -215,8 +214,9 @@ mod tests {
         push_word(&mut out, b"a b\n");
         assert_eq!(out, b"a\\x20b\\x0a");
         let mut out = Vec::new();
-        push_json(&mut out, b"q\"\n\xff");
-        assert_eq!(serde_json::from_slice::<String>(&out).expect("JSON"), "q\"\n\u{fffd}");
+        push_json(&mut out, b"q\"\n\xff\xc2\x9b");
+        assert_eq!(out, b"\"q\\\"\\n\xef\xbf\xbd\\u009b\"");
+        assert_eq!(serde_json::from_slice::<String>(&out).expect("JSON"), "q\"\n\u{fffd}\u{9b}");
     }
 
     #[test]

@@ -37,6 +37,17 @@ pub fn inet_request(proto: Proto, v6: bool) -> Vec<u8> {
     }))
 }
 
+/// TCP listeners alone, without the figures of connections.
+pub fn listeners_request(v6: bool) -> Vec<u8> {
+    whole_message(SockDiagMessage::InetRequest(InetRequest {
+        family: if v6 { libc::AF_INET6 } else { libc::AF_INET } as u8,
+        protocol: libc::IPPROTO_TCP as u8,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::LISTEN,
+        socket_id: if v6 { SocketId::new_v6() } else { SocketId::new_v4() },
+    }))
+}
+
 pub fn unix_request() -> Vec<u8> {
     whole_message(SockDiagMessage::UnixRequest(UnixRequest {
         state_flags: UnixStates::from_bits_retain(u32::MAX),

@@ -17,11 +17,13 @@ pub mod net;
 pub mod proc_net;
 pub mod ps;
 pub mod root;
+pub mod second_look;
 pub mod sockets;
 pub mod stat;
 pub mod suspicion;
 pub mod sysctl;
 pub mod tasks;
 pub mod users;
+pub mod worth;
 
 pub use root::{Capped, Root};

@@ -208,6 +208,22 @@ impl Sockets {
         self.unix.sort_unstable_by_key(|u| u.inode);
     }
 
+    /// TCP sockets that listen, and no others: a dump of a few, however many connections there are.
+    /// Errors: sock_diag is refused. A fake root has files only.
+    pub fn listeners(root: &Root, deadline: Deadline) -> io::Result<Vec<Inet>> {
+        let mut all = Vec::new();
+        if !root.is_real() {
+            return Ok(Sockets::read_proc(root).inet.into_iter().filter(|s| s.state == LISTEN).collect());
+        }
+        for v6 in [false, true] {
+            let request = inet_diag::listeners_request(v6);
+            sock_diag::dump(&request, SOCKETS_MAX, deadline, &mut |b| {
+                all.extend(inet_diag::parse_inet(b, Proto::Tcp).filter(|s| s.state == LISTEN));
+            })?;
+        }
+        Ok(all)
+    }
+
     /// Reads every table from /proc/net.
     pub fn read_proc(root: &Root) -> Sockets {
         let mut s = Sockets::default();

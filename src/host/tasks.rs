@@ -1,5 +1,8 @@
 //! Processes and threads from the files of /proc that take no lock of the target's memory.
 //!
+//! All processes come first, then the threads, of the processes that are worth the most first: a cap or a
+//! deadline cuts the crowd.
+//!
 //! Order of reads per task (measured: what a hung task blocks): `status` never blocks, then `stat`,
 //! `wchan`, `syscall`, `stack`, which wait for a task that hangs inside execve; `cmdline`, `environ`
 //! and `maps` wait for its memory lock and are not read here at all.
@@ -11,6 +14,7 @@
 use crate::host::Root;
 use crate::host::bytes::{lines, number, signed, words};
 use crate::host::stat::{Stat, Status, parse_cgroup, parse_stat, parse_status, stat_of_status};
+use crate::host::worth;
 use crate::sys::procdir::{Buf, Name, ProcDir};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,13 +82,22 @@ pub struct Wait {
 }
 
 /// A thread beside the process's first one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Thread {
     pub stat: Stat,
     pub wait: Wait,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The threads of one process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Threads {
+    /// In the kernel's order, without the first.
+    pub list: Vec<Thread>,
+    /// Threads beyond the caps.
+    pub left_out: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
     pub stat: Stat,
     pub status: Status,
@@ -144,6 +157,8 @@ pub struct Table {
     pub stuck: Vec<(i32, String)>,
     pub hidden: usize,
     pub skipped: usize,
+    /// Threads of processes whose `task` directory was not listed.
+    pub threads_unseen: usize,
 }
 
 impl Scanner {
@@ -165,9 +180,8 @@ impl Scanner {
         Ok((pids, more))
     }
 
-    /// Everything about one process. Never fails: what cannot be read is `None` in it. `alive` is called
-    /// before each of its threads.
-    pub fn look(&self, scratch: &mut Scratch, pid: i32, alive: &dyn Fn()) -> Seen {
+    /// Everything about one process but its threads. Never fails: what cannot be read is `None` in it.
+    pub fn look(&self, scratch: &mut Scratch, pid: i32) -> Seen {
         let buf = &mut scratch.buf;
         let Ok(dir) = self.proc.open_dir(Name::number(pid.unsigned_abs().into()).as_cstr()) else { return Seen::Gone };
         let status = match dir.read_record(c"status", buf, STATUS_CAP) {
@@ -200,25 +214,26 @@ impl Scanner {
                 process.cgroup = parse_cgroup(buf).map(Into::into);
             }
         }
-        if process.stat.threads > 1 {
-            self.threads(&dir, scratch, &mut process, alive);
-        }
         Seen::Process(Box::new(process))
     }
 
-    fn threads(&self, dir: &ProcDir, scratch: &mut Scratch, process: &mut Process, alive: &dyn Fn()) {
-        let Ok(tasks) = dir.open_dir(c"task") else { return };
+    /// The threads of process `pid`, which said that it has `all`. `alive` is called before each of them.
+    pub fn threads(&self, scratch: &mut Scratch, pid: i32, all: u64, alive: &dyn Fn()) -> Threads {
+        let mut threads = Threads::default();
+        let dir = self.proc.open_dir(Name::number(pid.unsigned_abs().into()).as_cstr());
+        let Ok(tasks) = dir.and_then(|d| d.open_dir(c"task")) else { return threads };
         let more = tasks.numbers(&mut scratch.tids, THREADS_PER_PROCESS).unwrap_or(false);
-        process.threads.reserve_exact(scratch.tids.len().saturating_sub(1));
+        threads.list.reserve_exact(scratch.tids.len().saturating_sub(1));
         for i in 0..scratch.tids.len() {
             let tid = scratch.tids[i];
             alive();
-            if tid == u64::from(process.stat.pid.unsigned_abs()) {
+            if tid == u64::from(pid.unsigned_abs()) {
                 continue;
             }
             if !take(&self.threads_left) {
-                process.threads_left_out = scratch.tids.len() - i;
-                return;
+                // The first thread, which is not counted here, comes first in the kernel's order.
+                threads.left_out = scratch.tids.len() - i;
+                break;
             }
             let name = Name::build("", tid, "/stat");
             if tasks.read_record(name.as_cstr(), &mut scratch.buf, 2048).is_err() {
@@ -226,12 +241,13 @@ impl Scanner {
             }
             let Some(stat) = parse_stat(&scratch.buf) else { continue };
             let wait = self.wait(&tasks, stat.state, Some(tid), &mut scratch.buf);
-            process.threads.push(Thread { stat, wait });
+            threads.list.push(Thread { stat, wait });
         }
         if more {
-            let all = usize::try_from(process.stat.threads).unwrap_or(usize::MAX);
-            process.threads_left_out = all.saturating_sub(process.threads.len() + 1);
+            let all = usize::try_from(all).unwrap_or(usize::MAX);
+            threads.left_out = all.saturating_sub(threads.list.len() + 1);
         }
+        threads
     }
 
     /// Where it waits. `tid`: of a thread, with `dir` its process's `task` directory.
@@ -307,13 +323,34 @@ impl Table {
         table
     }
 
+    /// The pids of processes with more than one thread, and how many they have, in the order of their worth.
+    pub fn threaded(&self, is_service: impl Fn(&Process) -> bool) -> Vec<(i32, u64)> {
+        let order = worth::order(self, is_service);
+        let all = order.into_iter().map(|i| &self.processes[i]);
+        // Who reads the threads of a process inside execve waits with it; it has no others any more.
+        all.filter(|p| p.stat.threads > 1 && !p.in_execve).map(|p| (p.stat.pid, p.stat.threads)).collect()
+    }
+
+    /// Takes in the threads of process `pid`.
+    pub fn set_threads(&mut self, pid: i32, threads: Threads) {
+        if let Ok(i) = self.processes.binary_search_by_key(&pid, |p| p.stat.pid) {
+            let process = &mut self.processes[i];
+            (process.threads, process.threads_left_out) = (threads.list, threads.left_out);
+        }
+    }
+
     /// Scans in this thread, unguarded. For tests and for callers that are guarded themselves.
     pub fn read(root: &Root) -> io::Result<Table> {
         let scanner = Scanner::new(root)?;
         let mut scratch = Scratch::default();
         let (pids, _) = scanner.pids()?;
-        let seen: Vec<Seen> = pids.into_iter().map(|pid| scanner.look(&mut scratch, pid, &|| ())).collect();
-        Ok(Table::assemble(Machine::read(root), seen.into_iter()))
+        let seen: Vec<Seen> = pids.into_iter().map(|pid| scanner.look(&mut scratch, pid)).collect();
+        let mut table = Table::assemble(Machine::read(root), seen.into_iter());
+        for (pid, all) in table.threaded(|_| false) {
+            let threads = scanner.threads(&mut scratch, pid, all, &|| ());
+            table.set_threads(pid, threads);
+        }
+        Ok(table)
     }
 }
 
@@ -333,11 +370,13 @@ mod tests {
         is_up.recv().expect("the thread names itself before it runs its body");
         let scanner = Scanner::new(&Root::real()).expect("/proc");
         let me = std::process::id() as i32;
-        let Seen::Process(p) = scanner.look(&mut Scratch::default(), me, &|| ()) else { panic!("we are here") };
+        let Seen::Process(p) = scanner.look(&mut Scratch::default(), me) else { panic!("we are here") };
         assert_eq!((p.stat.pid, p.status.tgid), (me, Some(me)));
-        assert!(p.threads.iter().any(|t| *t.stat.comm == b"a) R (b"[..]), "{:?}", p.threads);
+        let threads = scanner.threads(&mut Scratch::default(), me, p.stat.threads, &|| ());
+        assert!(threads.list.iter().any(|t| *t.stat.comm == b"a) R (b"[..]), "{threads:?}");
+        assert_eq!(threads.left_out, 0);
         drop(tx);
         let _ = thread.join();
-        assert_eq!(scanner.look(&mut Scratch::default(), i32::MAX, &|| ()), Seen::Gone);
+        assert_eq!(scanner.look(&mut Scratch::default(), i32::MAX), Seen::Gone);
     }
 }

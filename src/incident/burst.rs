@@ -1,12 +1,14 @@
 //! One failure and what follows from it: the events that make one incident.
 
-use crate::model::{Event, IncidentId, Kind, Mono};
+use crate::model::{EVENTS_MAX, Event, IncidentId, Kind, Mono};
 use std::time::Duration;
 
 /// Further snapshots of one burst, for what came after its first one was complete.
 const FOLLOW_UPS_MAX: u32 = 2;
-/// Events kept for a further snapshot.
-const LATE_MAX: usize = 32;
+/// Events kept for a further snapshot; the rest is counted.
+const LATE_MAX: usize = EVENTS_MAX;
+/// Bytes of their text; what is beyond is known by its title alone.
+const LATE_TEXT_MAX: usize = 1 << 20;
 
 /// How long after a grave first cause its typical consequences still belong to it. The kernel
 /// reports a hung task 120 s to 240 s after it stopped (kernel/hung_task.c: `sysctl_hung_task_timeout_secs`,
@@ -34,6 +36,8 @@ pub struct Burst {
     /// What came since then, and when the first of it did.
     late: Vec<Event>,
     late_since: Mono,
+    /// How many more came than are kept.
+    left_out: u64,
     follow_ups: u32,
 }
 
@@ -50,6 +54,7 @@ impl Burst {
             complete: false,
             late: Vec::new(),
             late_since: now,
+            left_out: 0,
             follow_ups: 0,
         }
     }
@@ -76,13 +81,22 @@ impl Burst {
     /// snapshot that is being taken, or there were enough of them.
     pub fn keep(&mut self, event: &Event, now: Mono) -> bool {
         let wanted = self.complete && !event.text.is_empty() && self.follow_ups < FOLLOW_UPS_MAX;
-        if !wanted || self.late.len() >= LATE_MAX {
+        if !wanted {
+            return false;
+        }
+        if self.late.len() >= LATE_MAX {
+            self.left_out += 1;
             return false;
         }
         if self.late.is_empty() {
             self.late_since = now;
         }
-        self.late.push(event.clone());
+        let bytes = |e: &Event| e.text.iter().map(String::len).sum::<usize>();
+        let mut event = event.clone();
+        if self.late.iter().map(bytes).sum::<usize>() + bytes(&event) > LATE_TEXT_MAX {
+            event.leave_text_out();
+        }
+        self.late.push(event);
         true
     }
 
@@ -94,13 +108,13 @@ impl Burst {
         (!self.late.is_empty()).then(|| self.late_since.plus(wait))
     }
 
-    /// What was kept, the gravest first; the burst goes on under the name of the new snapshot.
-    pub fn follow_up(&mut self, id: IncidentId) -> (IncidentId, Vec<Event>) {
+    /// What was kept, the gravest first, and how many more there were; the burst goes on under the name of the new snapshot.
+    pub fn follow_up(&mut self, id: IncidentId) -> (IncidentId, Vec<Event>, u64) {
         self.complete = false;
         self.follow_ups += 1;
         let mut late = std::mem::take(&mut self.late);
         late.sort_by_key(|e| std::cmp::Reverse(e.severity));
-        (std::mem::replace(&mut self.id, id), late)
+        (std::mem::replace(&mut self.id, id), late, std::mem::take(&mut self.left_out))
     }
 
     /// Nothing can join any more.

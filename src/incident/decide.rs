@@ -214,7 +214,7 @@ impl Incidents {
         let due = |b: &Burst| b.follow_up_due(coalesce).is_some_and(|at| at <= now);
         let at = self.bursts.iter().position(due)?;
         let id = new_id();
-        let (follows, late) = self.bursts[at].follow_up(id.clone());
+        let (follows, late, left_out) = self.bursts[at].follow_up(id.clone());
         let mut late = late.into_iter();
         let trigger = late.next()?;
         if self.rate_is_reached(trigger.severity, now) {
@@ -225,6 +225,7 @@ impl Incidents {
         self.captures.push_back(now);
         let mut incident = self.incident(id, trigger, wall, 0);
         incident.events = late.collect();
+        incident.events_left_out = left_out;
         incident.follows = Some(follows);
         Some(Decision::Capture { incident: Box::new(incident), unfinished: false })
     }

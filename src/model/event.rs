@@ -94,6 +94,13 @@ impl Event {
             text: Vec::new(),
         }
     }
+
+    /// Drops its text and says so: what it is, its signature and its details stay.
+    pub fn leave_text_out(&mut self) {
+        if !self.text.is_empty() {
+            self.text = vec![format!("[{} lines left out]", self.text.len())];
+        }
+    }
 }
 
 /// The detector speaks twice: at once on the header line, so that the capture starts while the

@@ -35,6 +35,12 @@ impl Losses {
     }
 }
 
+/// Most further events of an incident; the rest is counted.
+pub const EVENTS_MAX: usize = 128;
+/// Most bytes of text that its further events have together; later ones have none. A storm of reports must not
+/// grow the locked core, and the first ones are the ones that are read.
+pub const EVENTS_TEXT_MAX: usize = 1 << 20;
+
 /// The head of an incident: first entry of its archive (`incident.json`), and again, with what was
 /// learned meanwhile, part of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,15 +81,22 @@ pub struct Incident {
 
 impl Incident {
     /// Takes in an event that came after the incident was opened: the complete report of the trigger
-    /// replaces its first line, everything else is a further event.
-    pub fn learn(&mut self, event: Event) {
+    /// replaces its first line, everything else is a further event, within [`EVENTS_MAX`] and [`EVENTS_TEXT_MAX`].
+    pub fn learn(&mut self, mut event: Event) {
         match &mut self.trigger {
             Trigger::Event(trigger) if trigger.number == event.number && trigger.rule == event.rule => {
                 self.title = event.title.clone();
                 self.kind = event.kind;
                 **trigger = event;
             }
-            _ => self.events.push(event),
+            _ if self.events.len() >= EVENTS_MAX => self.events_left_out += 1,
+            _ => {
+                let bytes = |e: &Event| e.text.iter().map(String::len).sum::<usize>();
+                if self.events.iter().map(bytes).sum::<usize>() + bytes(&event) > EVENTS_TEXT_MAX {
+                    event.leave_text_out();
+                }
+                self.events.push(event);
+            }
         }
     }
 }

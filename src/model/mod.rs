@@ -10,12 +10,13 @@ pub mod outcome;
 pub mod probe;
 pub mod record;
 pub mod taint;
+pub mod text;
 pub mod time;
 
 pub use event::{Event, Signal};
 pub use history::{Happening, HistoryLine};
 pub use ids::{BootId, IncidentId, Pid, Signature};
-pub use incident::{Incident, Losses, Trigger};
+pub use incident::{EVENTS_MAX, Incident, Losses, Trigger};
 pub use kind::{Kind, Severity};
 pub use outcome::{Missing, Outcome};
 pub use probe::{ProbeCause, ProbeOutcome, ProbeReport};

@@ -2,7 +2,7 @@
 //! as JSON. Nothing here prints, reads a clock or decides an exit code.
 //!
 //! Whatever comes out of a log, an archive or a file name is hostile text: it passes [`safe()`] before it
-//! reaches a terminal. JSON escapes it by itself.
+//! reaches a terminal. JSON is text as well: it passes [`safe_json()`].
 
 mod actions;
 mod entries;
@@ -14,7 +14,7 @@ mod units;
 pub use actions::{Checked, Saved, extracted, pinned, pruned, saved, verified};
 pub use entries::entries;
 pub use list::{Row, State, list, rows};
-pub use safe::{SafeWriter, safe};
+pub use safe::{SafeWriter, safe, safe_json, safe_lines};
 pub use show::{Page, show};
 pub use units::{age, size, took_ms, when};
 
@@ -23,6 +23,12 @@ use std::io::{self, Write};
 
 /// Writes any answer as JSON, indented, with a line end.
 pub fn json<T: Serialize + ?Sized>(out: &mut dyn Write, value: &T) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
+    out.write_all(safe_json(&serde_json::to_string_pretty(value)?).as_bytes())?;
+    out.write_all(b"\n")
+}
+
+/// The same on one line.
+pub fn json_line<T: Serialize + ?Sized>(out: &mut dyn Write, value: &T) -> io::Result<()> {
+    out.write_all(safe_json(&serde_json::to_string(value)?).as_bytes())?;
     out.write_all(b"\n")
 }

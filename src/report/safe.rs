@@ -1,16 +1,10 @@
 //! Text that cannot command a terminal: escape sequences, control characters and those that reorder or
 //! hide text become visible.
 
+use crate::model::text::is_harmless as harmless;
+pub use crate::model::text::safe_json;
 use std::borrow::Cow;
 use std::io::{self, Write};
-
-/// Whether a terminal may be shown this character as it is. Line ends are not: this is for one line.
-fn harmless(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c,
-            '\u{00AD}' | '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
-}
 
 fn escape(c: char, out: &mut String) {
     use std::fmt::Write;
@@ -34,6 +28,14 @@ pub fn safe(text: &str) -> Cow<'_, str> {
         if harmless(c) { out.push(c) } else { escape(c, &mut out) }
     }
     Cow::Owned(out)
+}
+
+/// As [`safe`] for text of several lines, such as an error with its drawing: line ends stay.
+pub fn safe_lines(text: &str) -> Cow<'_, str> {
+    if text.chars().all(|c| harmless(c) || c == '\n') {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.split('\n').map(safe).collect::<Vec<_>>().join("\n"))
 }
 
 /// Passes a file on to a terminal: as [`safe`], but line ends and tabs stay, and bytes that are no
@@ -102,6 +104,18 @@ mod tests {
         assert_eq!(safe("plain täxt"), "plain täxt");
         assert_eq!(safe("a\x1b[2J\u{9b}b\n\tc"), "a\\x1b[2J\\x9bb\\n    c");
         assert_eq!(safe("gnp.\u{202e}exe"), "gnp.\\u{202e}exe");
+    }
+
+    #[test]
+    fn json_stays_json_and_becomes_harmless() {
+        let value = serde_json::json!({ "a\u{9b}": ["\u{7f}\u{202e}\u{e0001}\n\x1b[2J", "grün 🦀"], "b": 1.5 });
+        for json in [serde_json::to_string(&value), serde_json::to_string_pretty(&value)] {
+            let json = json.expect("JSON");
+            let shown = safe_json(&json);
+            assert!(shown.chars().all(|c| harmless(c) || c == '\n'), "{shown:?}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);
+        }
+        assert_eq!(safe_lines("a\x1b\n\tb\u{9b}\n"), "a\\x1b\n    b\\x9b\n");
     }
 
     fn through(parts: &[&[u8]]) -> String {

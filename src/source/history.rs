@@ -2,6 +2,7 @@
 //! so that it tells after a crash what was seen last. Two files of at most [`FILE_MAX`] bytes.
 
 use crate::model::HistoryLine;
+use crate::model::text::safe_json;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -17,7 +18,9 @@ pub const FILE_BEFORE: &str = "history.1.jsonl";
 /// Appends `line` in `dir`, durably.
 pub fn append(dir: &Path, line: &HistoryLine) -> io::Result<()> {
     let path = dir.join(FILE);
-    let mut bytes = serde_json::to_vec(line).map_err(io::Error::other)?;
+    let json = serde_json::to_string(line).map_err(io::Error::other)?;
+    // It is read with `cat` and `tail`.
+    let mut bytes = safe_json(&json).into_owned().into_bytes();
     bytes.push(b'\n');
     let mut file = open(&path)?;
     // Power lost in the middle of a line must not cost the next one as well.

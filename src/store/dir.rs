@@ -2,7 +2,8 @@
 
 use crate::model::Wall;
 use crate::store::name::{PARTIAL, PIN, Parsed, SUFFIX, UNREADABLE, parse};
-use crate::store::{Error, Removal, Result, Store, Stored, plan};
+use crate::store::{Error, Now, Removal, Result, Store, Stored, plan};
+use crate::sys::timex;
 use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io;
@@ -93,7 +94,8 @@ impl Store {
     /// Applies the limits; with `dry_run` only says what would go. A file that cannot be removed ends
     /// it with an error; what was removed before stays removed.
     pub fn prune(&self, now: Wall, dry_run: bool) -> Result<Vec<Removal>> {
-        let removals = plan(&self.list()?, &self.limits, self.free_bytes(), now);
+        let steered = timex::read().is_ok_and(|c| c.status & timex::STA_UNSYNC == 0);
+        let removals = plan(&self.list()?, &self.limits, self.free_bytes(), Now { wall: now, steered });
         if !dry_run {
             for r in &removals {
                 // Pinned since the plan was made?

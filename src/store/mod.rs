@@ -32,7 +32,7 @@ pub use name::stem;
 pub use open::{candidates, default_dir, fallback_dir, open_first, view_first};
 pub use pending::{Pending, PendingFile};
 pub use relay::{PATIENCE, Relay, RelayFile};
-pub use retention::{Limits, Removal, plan};
+pub use retention::{Limits, Now, Removal, plan};
 pub use salvage::{PartialFate, PartialResult, salvage_file};
 pub use stores::Stores;
 

@@ -2,10 +2,12 @@
 //!
 //! Source of fact: Documentation/ABI/testing/dev-kmsg and `devkmsg_read` in kernel/printk/printk.c.
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
 
 /// First size of the buffer, in bytes: what the kernel itself formats into (CONSOLE_EXT_LOG_MAX, 8192
 /// from 3.15 on), so that EINVAL is not seen in practice.
@@ -50,6 +52,17 @@ impl Kmsg {
     /// Goes back to the oldest record.
     pub fn seek_start(&mut self) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(0)).map(drop)
+    }
+
+    /// Waits until there is a record to be read, or for `limit`; true for the former.
+    pub fn wait(&self, limit: Duration) -> io::Result<bool> {
+        let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, limit) {
+            Ok(n) => Ok(n > 0),
+            Err(nix::Error::EINTR) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Reads one record, replacing what `into` held. Never waits.

@@ -1,6 +1,7 @@
 //! Log lines on standard error, which may be a pipe to a journal that hangs: a line that does not
 //! fit at once is dropped and counted, and the next one that fits says how many were lost.
 
+use crate::model::text::is_harmless;
 use crate::sys::clock;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -54,8 +55,8 @@ impl Log for Logger {
         if lost > 0 {
             line.push_str(&format!(" [{lost} log lines lost before this one]"));
         }
-        // Log text is hostile: no escape sequence may reach a terminal.
-        line = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        // Log text is hostile: neither escape sequences nor what reorders text may reach a terminal.
+        line = line.chars().map(|c| if is_harmless(c) { c } else { '?' }).collect();
         while line.len() > LINE_MAX {
             line.pop();
         }

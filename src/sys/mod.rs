@@ -20,5 +20,6 @@ pub mod rlimit;
 pub mod rtnetlink;
 pub mod sock_diag;
 pub mod statfs;
+pub mod sysrq;
 pub mod timex;
 pub mod udp;

@@ -5,7 +5,7 @@ use lastgasp::capture::sink::{Delivery, Item};
 use lastgasp::capture::{CollectError, Context, Sink, Source, Spec, files, registry};
 use lastgasp::config::Config;
 use lastgasp::host::Root;
-use lastgasp::model::{Deadline, Incident, IncidentId, Kind, Losses, Missing, Trigger, Wall};
+use lastgasp::model::{Deadline, Event, Incident, IncidentId, Kind, Losses, Missing, Origin, Trigger, Wall};
 use lastgasp::sys::clock;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -362,9 +362,26 @@ fn the_benchmark_measures_or_says_why_not() {
         other => {
             assert!(matches!(other, Err(CollectError::Failed { .. })), "{other:?}");
             let text = got.text("lastgasp/disk_benchmark.txt");
-            assert!(text.lines().all(|l| l.contains("the incident names this disk")), "{text}");
+            assert!(text.lines().all(|l| l.contains("the incident is about this disk")), "{text}");
         }
     }
+    // The trigger names a disk: it alone is left out, unless the config asks for it.
+    let Some(disk) = std::fs::read_dir("/sys/block").ok().and_then(|d| {
+        let mut names = d.filter_map(|e| e.ok()?.file_name().into_string().ok());
+        names.find(|n| Path::new(&format!("/sys/block/{n}/device")).exists())
+    }) else {
+        return;
+    };
+    let mut event = Event::blank(1, Kind::IoError, "host".into(), Origin::Kmsg);
+    event.details.insert("device".into(), disk.clone());
+    let about = || Incident { trigger: Trigger::Event(Box::new(event.clone())), ..incident() };
+    let got = run_about(spec("disk_benchmark"), Root::real(), Config::default(), about(), Arc::default());
+    let text = got.text("lastgasp/disk_benchmark.txt");
+    assert!(text.contains(&format!("{disk}: not measured: the incident is about this disk")), "{text}");
+    let mut asked = Config::default();
+    asked.capture.benchmark_suspects = true;
+    let got = run_about(spec("disk_benchmark"), Root::real(), asked, about(), Arc::default());
+    assert!(!got.text("lastgasp/disk_benchmark.txt").contains("not measured"));
     let mut off = Config::default();
     off.capture.disk_benchmark = false;
     let got = run_with(spec("disk_benchmark"), Root::real(), off);

@@ -1,11 +1,13 @@
 //! The collectors of processes and sockets: on a fake root, and for real on this machine.
 
 use crate::host::fixture;
-use lastgasp::capture::collectors::{cgroups, descriptors, kernel_log, memory, processes, sockets, tasks};
+use lastgasp::capture::collectors::{
+    cgroups, descriptors, kernel_log, memory, processes, queue_rates, sockets, task_rates, tasks,
+};
 use lastgasp::capture::sink::{Delivery, Item};
 use lastgasp::capture::{CollectError, Context, Sink, Source, Spec};
 use lastgasp::host::Root;
-use lastgasp::model::{Deadline, Incident, IncidentId, Kind, Losses, Missing, Trigger, Wall};
+use lastgasp::model::{Deadline, Event, Incident, IncidentId, Kind, Losses, Missing, Origin, Trigger, Wall};
 use lastgasp::sys::clock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -112,13 +114,14 @@ fn a_machine_in_trouble_is_told_apart() {
     ] {
         assert!(text.contains(want), "{want} not in\n{text}");
     }
-    // The blocked one comes first in the table.
+    // The blocked ones come first in the table: one by its thread 8.
     let table = text.split("COMM\n").nth(1).expect("the table");
-    assert!(table.trim_start().starts_with("20 "), "{table}");
+    let pids: Vec<&str> = table.lines().filter_map(|l| l.split_whitespace().next()).collect();
+    assert_eq!(pids, ["7", "20", "1", "30"], "{table}");
     let objects: Vec<serde_json::Value> =
         d.text("lastgasp/tasks.jsonl").lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
     assert_eq!(objects.len(), 4);
-    let web = &objects[1];
+    let web = &objects[0];
     assert_eq!(web["comm"], "a) R 1\n(b\u{1b}[2J");
     assert_eq!(
         (web["uid"].as_u64(), web["start_ticks"].as_u64(), web["nice"].as_i64()),
@@ -129,9 +132,78 @@ fn a_machine_in_trouble_is_told_apart() {
         (&web["other_threads"][0]["tid"], &web["other_threads"][0]["stack"][1]),
         (&8.into(), &"wbt_wait+0x9c/0x100".into())
     );
-    assert_eq!(objects[2]["kernel_thread"], true);
+    assert_eq!(objects[1]["kernel_thread"], true);
     assert_eq!(*ctx.shared.suspect_disks.lock().expect("the list"), ["vda"]);
     assert!(d.missing.iter().any(|m| m.what.contains("2 processes of other users")), "{:?}", d.missing);
+}
+
+#[test]
+fn what_failed_comes_right_behind_what_is_blocked() {
+    let (_dir, root) = fixture();
+    let mut ctx = context(root, Duration::from_secs(20));
+    let mut event = Event::blank(1, Kind::ServiceDown, "host".into(), Origin::Probe);
+    event.comm = Some("gone".into());
+    let about = Incident { trigger: Trigger::Event(Box::new(event)), ..(*ctx.incident).clone() };
+    ctx.incident = Arc::new(about);
+    let d = good(&tasks::SPEC, &ctx);
+    let text = d.text("lastgasp/tasks.txt");
+    assert!(text.contains("processes of what failed (1): gone(30)\n"), "{text}");
+    let pids: Vec<u64> = d
+        .text("lastgasp/tasks.jsonl")
+        .lines()
+        .filter_map(|l| serde_json::from_str::<serde_json::Value>(l).expect("JSON")["pid"].as_u64())
+        .collect();
+    assert_eq!(pids, [7, 20, 30, 1]);
+    // On another host it would say nothing about the tasks of this one.
+    ctx.incident = Arc::new(Incident { local: false, ..(*ctx.incident).clone() });
+    ctx.shared = Arc::default();
+    assert!(!good(&tasks::SPEC, &ctx).text("lastgasp/tasks.txt").contains("what failed"));
+}
+
+#[test]
+fn an_entry_that_is_cut_ends_with_a_whole_line() {
+    let (tx, rx) = std::sync::mpsc::sync_channel(4);
+    let mut sink = Sink::new(0, 10, tx);
+    assert!(sink.put("a", "{\"a\":1}\n{\"b\":2}\n").is_err());
+    assert!(sink.put("b", "more").is_err());
+    drop(sink);
+    let got: Vec<Vec<u8>> =
+        rx.iter().filter_map(|d| if let Delivery::Item { item, .. } = d { Some(item.bytes) } else { None }).collect();
+    assert_eq!(got, [b"{\"a\":1}\n".to_vec(), Vec::new()]);
+}
+
+#[test]
+fn a_second_look_tells_busy_from_asleep_on_this_machine() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let spin = Arc::clone(&stop);
+    let busy = std::thread::Builder::new()
+        .name("busy-in-a-test".into())
+        .spawn(move || {
+            while !spin.load(std::sync::atomic::Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        })
+        .expect("a thread");
+    let mut ctx = context(Root::real(), Duration::from_secs(20));
+    let mut event = Event::blank(1, Kind::ServiceDown, "host".into(), Origin::Probe);
+    event.pid = Some(std::process::id() as i32);
+    ctx.incident = Arc::new(Incident { trigger: Trigger::Event(Box::new(event)), ..(*ctx.incident).clone() });
+    let d = good(&task_rates::SPEC, &ctx);
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    busy.join().expect("it only spins");
+    let motion = d.text("lastgasp/task_motion.txt");
+    let line = motion.lines().find(|l| l.starts_with("task busy-in-a-test ")).unwrap_or_else(|| panic!("{motion}"));
+    assert!(line.contains(": busy: "), "{line}");
+    assert!(motion.lines().any(|l| l.contains(": asleep in ") || l.contains(": waits in ")), "{motion}");
+    let me = u64::from(std::process::id());
+    let rates: Vec<serde_json::Value> =
+        d.text("lastgasp/task_rates.jsonl").lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let own = rates.iter().find(|r| r["pid"] == me).expect("of what failed");
+    assert_eq!(own["of_service"], true);
+    assert!(own["user_percent"].as_f64() > Some(1.0) && own["seconds"].as_f64() >= Some(0.9), "{own}");
+    assert!(d.text("lastgasp/task_rates.txt").contains("what failed (1):"));
+    let queues = good(&queue_rates::SPEC, &ctx).text("lastgasp/queue_rates.txt");
+    assert!(queues.contains("tasks run or wait for a CPU") && queues.contains("context switches\n"), "{queues}");
 }
 
 #[test]
@@ -197,6 +269,28 @@ fn descriptors_of_a_fake_root() {
 }
 
 /// Everything of one capture on this machine, with a listener and connections of our own to be found.
+#[test]
+fn a_process_with_more_descriptors_than_the_cap_is_cut_and_that_is_said() {
+    let (dir, root) = fixture();
+    let fd = dir.path().join("proc/1/fd");
+    for n in 100..70_000 {
+        std::os::unix::fs::symlink("socket:[77]", fd.join(n.to_string())).expect("symlink");
+    }
+    let d = good(&descriptors::SPEC, &context(root, Duration::from_secs(60)));
+    let most = lastgasp::host::descriptors::PER_PROCESS_MAX;
+    let summary = d.text("lastgasp/descriptors_summary.txt");
+    let line = summary.lines().find(|l| l.ends_with(" init")).unwrap_or_else(|| panic!("{summary}"));
+    assert_eq!(line.split_whitespace().take(2).collect::<Vec<_>>(), ["1", &format!("{most}+")], "{line}");
+    let said =
+        d.missing.iter().any(|m| m.what.contains("descriptors of 1 processes") && m.why.contains("beyond 65536"));
+    assert!(said, "{:?}", d.missing);
+    // Process 7 has a blocked thread: what it has open stands before the crowd of the other.
+    let lsof = d.text("sos_commands/process/lsof_-b_M_-n_-l");
+    assert!(lsof.lines().count() > most);
+    let pid = |l: &str| l.split_whitespace().nth(1).map(str::to_owned);
+    assert_eq!(lsof.lines().nth(1).and_then(pid).as_deref(), Some("7"));
+}
+
 #[test]
 fn our_own_connections_are_found_with_their_owner() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");

@@ -243,8 +243,8 @@ fn probes_are_checked_as_a_whole() {
     refuses(&format!("{http}body = \"a(\"\n"), (4, 8), "probe.body", &["no regular expression: unclosed group"]);
     refuses(&format!("{http}status = [99, 200]\n"), (4, 11), "probe.status", &["is 99, outside 100 to 599"]);
     refuses(&format!("{http}verify = false\n"), (4, 10), "probe.verify", &["https targets only"]);
-    let many = (0..65).map(|i| format!("[[probe]]\nname = \"p{i}\"\ntarget = \"tcp:a:1\"\n")).collect::<String>();
-    assert!(problems(&many).iter().any(|p| p.message.contains("at most 64")));
+    let many = (0..129).map(|i| format!("[[probe]]\nname = \"p{i}\"\ntarget = \"tcp:a:1\"\n")).collect::<String>();
+    assert!(problems(&many).iter().any(|p| p.message.contains("at most 128")));
     // Without a timeout of its own, a fast probe gets half its interval.
     let fast = config::parse(&with("interval = \"1s\""), "x").unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(fast.probes[0].timeout_ms, 500);

@@ -41,6 +41,15 @@ fn the_unit_speaks_the_daemons_protocol() {
     assert_eq!(value("KillMode"), "mixed");
     assert!(value("TimeoutStopSec").parse::<u64>().is_ok_and(|s| s > 20));
     assert_eq!(value("LimitMEMLOCK"), "infinity");
+    // It outranks what it watches, and no more: a real-time class could keep a machine from recovering.
+    let number = |directive| value(directive).parse::<i64>().expect("a number");
+    assert!((-999..0).contains(&number("OOMScoreAdjust")) && (-10..0).contains(&number("Nice")));
+    assert!((101..=1000).contains(&number("CPUWeight")) && (101..=1000).contains(&number("IOWeight")));
+    assert_eq!((value("IOSchedulingClass"), value("RestrictRealtime")), ("best-effort", "yes"));
+    assert!(number("IOSchedulingPriority") < 4, "the default is 4");
+    assert!(values("CPUSchedulingPolicy").is_empty());
+    // Probes have a thread each.
+    assert!(number("TasksMax") as usize >= 2 * lastgasp::config::keys::PROBES_MAX + 64);
     for directory in ["RuntimeDirectory", "StateDirectory"] {
         assert_eq!(value(directory), "lastgasp");
         assert_eq!(value(&format!("{directory}Mode")), "0700");

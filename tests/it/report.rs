@@ -190,11 +190,12 @@ fn pins_keep_and_prune_removes() {
     assert!(f.run(&["show", "old"], 0).contains("pinned"));
     assert!(f.run(&["pin", "old", "--off"], 0).contains("no longer pinned"));
     assert!(f.run(&["prune", "--dry-run"], 0).contains("would remove 0 snapshots"));
-    // Far older than the 90 days of the default limits.
-    publish(&f.store, "ancient0", Wall(T.0 - 4000 * 86_400_000_000));
+    // Older than the 90 days of the default limits, and seen without a gap that an unsteered clock may have made.
+    publish(&f.store, "between0", Wall(T.0 - 80 * 86_400_000_000));
+    publish(&f.store, "ancient0", Wall(T.0 - 160 * 86_400_000_000));
     assert!(f.run(&["prune", "-n"], 0).contains("older than max_age"));
     assert_eq!(f.json(&["prune"], 0).as_array().expect("a list").len(), 1);
-    assert_eq!(f.store.list().expect("list").len(), 2);
+    assert_eq!(f.store.list().expect("list").len(), 3);
     let outside = f.dir.path().join("copy.tar.zst");
     std::fs::copy(&f.paths[0], &outside).expect("copy");
     assert!(f.run(&["pin", outside.to_str().expect("utf-8")], 2).contains("lies in no store"));

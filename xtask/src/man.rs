@@ -153,7 +153,7 @@ fn collectors(roff: &mut Roff) -> Result<()> {
     }
     section(roff, "COLLECTORS");
     roff.text([roman(
-        "What goes into a snapshot, the most perishable first (T0, then T1, then T2). A collector that runs out of time or \
+        "What goes into a snapshot, the most perishable first (T0, then T1, T2 and T3). A collector that runs out of time or \
          room is cut short, and what it has delivered stays. Each is named with the capabilities that it needs to see \
          everything.",
     )]);

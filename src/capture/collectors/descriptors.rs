@@ -8,14 +8,16 @@ use crate::capture::collectors::socket_text::{self, Owner, Owners};
 use crate::capture::collectors::{sockets, tasks};
 use crate::capture::content::Pieces;
 use crate::capture::guard::PER_PROCESS;
+use crate::capture::subject::Service;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::bytes::{pad_right, push_blanks, push_ip, push_number, push_right, push_safe, push_word};
 use crate::host::descriptors::{self, Fd, Open, Scanner, Scratch, Seen, Target, is_device, parse_mounts};
 use crate::host::limits::parse_limits;
 use crate::host::sockets::{CLOSE, Inet, LISTEN, Proto, Sockets, Unix, netstat_state};
 use crate::host::tasks::Table;
+use crate::host::worth;
 use crate::sys::capability::Capability;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -36,8 +38,10 @@ const TOP: usize = 100;
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let table = tasks::scan(ctx, sink)?;
-    let opened = scan(ctx, sink, &table)?;
+    let service = Service::of(ctx);
+    let mut opened = scan(ctx, sink, &table, &service)?;
     let sockets = sockets::read(ctx, sink);
+    listeners_first(ctx, &service, &sockets, &mut opened);
     let comm = |pid: i32| table.get(pid).map_or(&b"?"[..], |p| &p.stat.comm);
     let owners = Owners::new(
         opened
@@ -60,10 +64,27 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     Ok(())
 }
 
-fn scan(ctx: &Context, sink: &mut Sink, table: &Table) -> Result<Vec<Open>, CollectError> {
+/// Whoever listens on a port that does not answer is of the failing service: its descriptors come first, and
+/// later tiers are told.
+fn listeners_first(ctx: &Context, service: &Service, sockets: &Sockets, opened: &mut [Open]) {
+    let ports = service.ports();
+    if ports.is_empty() {
+        return;
+    }
+    let listening = sockets.inet.iter().filter(|s| s.state == LISTEN && ports.contains(&s.local_port));
+    let inodes: HashSet<u32> = listening.map(|s| s.inode).collect();
+    let holds = |o: &Open| o.fds.iter().any(|f| matches!(f.target, Target::Socket(i) if inodes.contains(&i)));
+    let owners: Vec<i32> = opened.iter().filter(|o| holds(o)).map(|o| o.pid).collect();
+    opened.sort_by_key(|o| !owners.contains(&o.pid));
+    let _ = ctx.shared.port_owners.set(owners);
+}
+
+/// In the order of the processes' worth, so that what the caps cut is the crowd.
+fn scan(ctx: &Context, sink: &mut Sink, table: &Table, service: &Service) -> Result<Vec<Open>, CollectError> {
     let scanner = Scanner::new(&ctx.root, Arc::clone(&ctx.shared.links)).map_err(CollectError::failed("open /proc"))?;
+    let ordered = worth::order(table, |p| service.has(p)).into_iter().map(|i| &table.processes[i]);
     // The list of descriptors of a process inside execve waits with it (and is being closed).
-    let user_space = table.processes.iter().filter(|p| !p.stat.is_kernel_thread() && !p.in_execve);
+    let user_space = ordered.filter(|p| !p.stat.is_kernel_thread() && !p.in_execve);
     let pids: Arc<Vec<i32>> = Arc::new(user_space.map(|p| p.stat.pid).collect());
     let swept = PER_PROCESS.sweep(Arc::clone(&pids), ctx.deadline, Scratch::default, move |s, pid, beat| {
         scanner.look(s, *pid, &|| beat.tick())

@@ -1,7 +1,7 @@
 //! How fast each physical disk reads, measured past the page cache for about a second; a disk that does not
 //! answer a read is given up and said so.
 
-use crate::capture::collectors::disk_rates;
+use crate::capture::collectors::{disk_rates, suspects};
 use crate::capture::guard::where_held;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::disk_bench::{Figures, Plan, Step, Tally, measure};
@@ -58,14 +58,16 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
         return Err(CollectError::Skipped("disks of another root cannot be read".into()));
     }
     let names = disks::names(&ctx.root).map_err(CollectError::failed("list /sys/block"))?;
+    suspects::note_incident(ctx);
     let stuck = stuck_now(ctx);
+    let asked = ctx.config.capture.benchmark_suspects;
     let mut told = Vec::new();
     let mut queue = Vec::new();
     for name in names.into_iter().filter(|n| is_physical(ctx, n)) {
         let suspect = ctx.shared.suspect_disks.lock().is_ok_and(|s| s.contains(&name));
-        let why = if suspect {
-            "not measured: the incident names this disk, or tasks hang on it"
-        } else if stuck.contains(&name) {
+        let why = if suspect && !asked {
+            "not measured: the incident is about this disk, or tasks hang on it (capture.benchmark_suspects)"
+        } else if stuck.contains(&name) && !asked {
             "not measured: requests wait in it and none finishes"
         } else if queue.len() == DISKS_MAX {
             "not measured: too many disks"

@@ -9,6 +9,7 @@ use crate::capture::collectors::tasks;
 use crate::capture::command_lines::CommandLines;
 use crate::capture::content::Pieces;
 use crate::capture::guard::{Doubt, Outcome, PER_PROCESS, Wary};
+use crate::capture::subject::Service;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::bytes::{push_number, push_safe, push_word};
 use crate::host::limits::{Io, Limit, Limits, parse_io, parse_limits};
@@ -18,6 +19,7 @@ use crate::host::ps::{self, Shape};
 use crate::host::suspicion::{Suspicion, is_memory_wait};
 use crate::host::tasks::{Process, Table};
 use crate::host::users::Users;
+use crate::host::worth;
 use crate::model::Pid;
 use crate::sys::capability::Capability;
 use crate::sys::procdir::{Buf, Name, ProcDir};
@@ -43,6 +45,8 @@ const CMDLINE_CAP: usize = 8 * 1024;
 const ENVIRON_CAP: usize = 64 * 1024;
 /// Longest name of an environment variable that is believed to be one.
 const VARIABLE_MAX: usize = 128;
+/// Most bytes of one of the two texts of ps: beyond, the processes stand in the order of their worth and the crowd is cut.
+const PS_CAP: usize = 24 << 20;
 /// Most processes named on one line of equal environments.
 const PIDS_MAX: usize = 200;
 
@@ -100,7 +104,9 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let real = ctx.root.is_real();
     let links = Arc::clone(&ctx.shared.links);
     let proc = ProcDir::open(&ctx.root.path("/proc")).map_err(CollectError::failed("open /proc"))?;
-    let user_space = table.processes.iter().filter(|p| !p.stat.is_kernel_thread());
+    let service = Service::of(ctx);
+    let order = worth::order(&table, |p| service.has(p));
+    let user_space = order.iter().map(|i| &table.processes[*i]).filter(|p| !p.stat.is_kernel_thread());
     let items: Arc<Vec<Item>> = Arc::new(user_space.map(Item::new).collect());
     let cached = ctx.shared.command_lines.get().cloned().unwrap_or_default();
     let outcome = read_all(&items, (proc, links), real, ctx);
@@ -118,8 +124,15 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     }
 
     let shape = Shape { machine: &table.machine, users: &users };
-    sink.put_pieces("sos_commands/process/ps_auxww", ps_text(&table, &shape, &details, &unreadable, false))?;
-    sink.put_pieces("sos_commands/process/ps_auxwwwm", ps_text(&table, &shape, &details, &unreadable, true))?;
+    for (entry, with_threads) in [("sos_commands/process/ps_auxww", false), ("sos_commands/process/ps_auxwwwm", true)] {
+        let by_pid: Vec<usize> = (0..table.processes.len()).collect();
+        let list = Listed { table: &table, details: &details, unreadable: &unreadable, with_threads };
+        let (mut text, mut cut) = list.text(&shape, &by_pid);
+        if cut {
+            (text, cut) = list.text(&shape, &order);
+        }
+        sink.put_pieces_cut(entry, text, cut)?;
+    }
     sink.put("lastgasp/processes.tsv", figures(&table, &details))?;
     sink.put("lastgasp/environ_names.txt", environments(&mut details))?;
     Ok(())
@@ -314,30 +327,38 @@ fn variable_names(environ: &[u8]) -> Box<[u8]> {
 
 type Details<'a> = BTreeMap<i32, (&'a Item, Option<Late>)>;
 
-fn ps_text(
-    table: &Table,
-    shape: &Shape,
-    details: &Details,
-    unreadable: &BTreeMap<i32, Unreadable>,
+/// What `ps` lists.
+struct Listed<'a> {
+    table: &'a Table,
+    details: &'a Details<'a>,
+    unreadable: &'a BTreeMap<i32, Unreadable>,
     with_threads: bool,
-) -> Pieces {
-    let mut text = Pieces::default();
-    text.open().extend_from_slice(ps::HEADER);
-    for p in &table.processes {
-        text.pack();
-        let out = text.open();
-        shape.process(out, p, with_threads);
-        command(out, p, details, unreadable);
-        out.push(b'\n');
-        if with_threads {
-            shape.thread(out, p, &p.stat);
-            for t in &p.threads {
-                text.pack();
-                shape.thread(text.open(), p, &t.stat);
+}
+
+impl Listed<'_> {
+    /// The lines, in this order of the table's processes; true when they were cut at [`PS_CAP`].
+    fn text(&self, shape: &Shape, order: &[usize]) -> (Pieces, bool) {
+        let mut text = Pieces::default();
+        text.open().extend_from_slice(ps::HEADER);
+        for p in order.iter().map(|i| &self.table.processes[*i]) {
+            if text.size() > PS_CAP {
+                return (text, true);
+            }
+            text.pack();
+            let out = text.open();
+            shape.process(out, p, self.with_threads);
+            command(out, p, self.details, self.unreadable);
+            out.push(b'\n');
+            if self.with_threads {
+                shape.thread(out, p, &p.stat);
+                for t in &p.threads {
+                    text.pack();
+                    shape.thread(text.open(), p, &t.stat);
+                }
             }
         }
+        (text, false)
     }
-    text
 }
 
 /// The command line, or the comm in brackets as ps has it.

@@ -28,7 +28,7 @@ pub const SPEC: Spec = Spec {
 };
 
 /// The kernel may wait for modprobe before it answers; 10,000 sockets take 12 ms when it does not.
-const DUMP_GUARD: Sweep = Sweep { per_item: Duration::from_millis(1_500), max_stuck: 1, workers: 1 };
+pub(crate) const DUMP_GUARD: Sweep = Sweep { per_item: Duration::from_millis(1_500), max_stuck: 1, workers: 1 };
 /// Peers and ports shown in the summary.
 const TOP: usize = 50;
 
@@ -75,7 +75,14 @@ fn table(sockets: &Sockets) -> Pieces {
         b"proto\tstate\tlocal\tlocal_port\tremote\tremote_port\trecv_q\tsend_q\tuid\tinode\ttimer\ttimer_ms\tretransmits\t\
           rtt_us\tunacked\tlost\tretrans\ttotal_retrans\tcwnd\tbytes_acked\tbytes_received\tlast_received_ms\tdrops\tname_or_peer\n",
     );
-    for s in &sockets.inet {
+    // Where the cap cuts, connections that simply are there are cut.
+    let mut inet: Vec<&Inet> = sockets.inet.iter().collect();
+    inet.sort_by_key(|s| match () {
+        () if s.state == LISTEN => 0,
+        () if s.rqueue > 0 || s.wqueue > Some(0) || s.retransmits > 0 => 1,
+        () => 2,
+    });
+    for s in inet {
         text.pack();
         inet_line(text.open(), s);
     }

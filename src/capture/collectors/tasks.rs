@@ -7,10 +7,12 @@
 
 use crate::capture::collectors::suspects;
 use crate::capture::content::Pieces;
+use crate::capture::subject::Service;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier, guard};
 use crate::host::bytes::{pad_right, push_json, push_number, push_right, push_word};
 use crate::host::stat::Stat;
 use crate::host::tasks::{Machine, Process, Scanner, Scratch, Table, Wait};
+use crate::host::worth;
 use crate::sys::capability::Capability;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -30,12 +32,16 @@ pub const SPEC: Spec = Spec {
 
 /// Names of tasks shown for one place in the overview.
 const NAMES_MAX: usize = 8;
+/// Processes of the failing service that the overview names.
+const SERVICE_MAX: usize = 100;
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let table = scan(ctx, sink)?;
-    sink.put("lastgasp/tasks.txt", text(&table))?;
-    sink.put_pieces("lastgasp/tasks.jsonl", jsonl(&table))?;
-    suspects::note(&ctx.root, &ctx.shared, &table);
+    let service = Service::of(ctx);
+    let order = worth::order(&table, |p| service.has(p));
+    sink.put("lastgasp/tasks.txt", text(&table, &order, &service))?;
+    sink.put_pieces("lastgasp/tasks.jsonl", jsonl(&table, &order))?;
+    suspects::note(ctx, &table);
     // Another collector may have been first, which is as good.
     let _ = ctx.shared.tasks.set(table);
     Ok(())
@@ -50,14 +56,13 @@ pub(crate) fn scan(ctx: &Context, sink: &mut Sink) -> Result<Arc<Table>, Collect
     let (pids, more) = scanner.pids().map_err(CollectError::failed("list /proc"))?;
     let pids = Arc::new(pids);
     let looker = Arc::clone(&scanner);
-    let swept =
-        guard::PER_PROCESS.sweep(Arc::clone(&pids), ctx.deadline, Scratch::default, move |scratch, pid, beat| {
-            looker.look(scratch, *pid, &|| beat.tick())
-        });
+    let swept = guard::PER_PROCESS
+        .sweep(Arc::clone(&pids), ctx.deadline, Scratch::default, move |scratch, pid, _| looker.look(scratch, *pid));
     let mut table = Table::assemble(Machine::read(&ctx.root), swept.results.into_iter().flatten());
     table.skipped = swept.skipped;
     table.stuck = swept.stuck.into_iter().map(|s| (pids[s.index], s.place)).collect();
     look_into_execve(&mut table, &scanner, ctx, sink);
+    threads_of(&mut table, &scanner, ctx);
     for (pid, place) in &table.stuck {
         sink.missing(format!("/proc/{pid}"), format!("did not answer in 200 ms; the reader hangs at {place}"));
     }
@@ -82,6 +87,9 @@ pub(crate) fn scan(ctx: &Context, sink: &mut Sink) -> Result<Arc<Table>, Collect
         let (one, all) = (crate::host::tasks::THREADS_PER_PROCESS, crate::host::tasks::THREADS_MAX);
         sink.missing(format!("{left_out} threads"), format!("beyond {one} of one process or {all} in all"));
     }
+    if table.threads_unseen > 0 {
+        sink.missing(format!("{} threads", table.threads_unseen), "not looked at: out of time, or their readers hang");
+    }
     Ok(Arc::new(table))
 }
 
@@ -93,10 +101,8 @@ fn look_into_execve(table: &mut Table, scanner: &Arc<Scanner>, ctx: &Context, si
         return;
     }
     let looker = Arc::clone(scanner);
-    let swept =
-        guard::INSIDE_EXECVE.sweep(Arc::clone(&pids), ctx.deadline, Scratch::brave, move |scratch, pid, beat| {
-            looker.look(scratch, *pid, &|| beat.tick())
-        });
+    let swept = guard::INSIDE_EXECVE
+        .sweep(Arc::clone(&pids), ctx.deadline, Scratch::brave, move |scratch, pid, _| looker.look(scratch, *pid));
     for seen in swept.results.into_iter().flatten() {
         table.replace(seen);
     }
@@ -113,6 +119,28 @@ fn look_into_execve(table: &mut Table, scanner: &Arc<Scanner>, ctx: &Context, si
     }
 }
 
+/// The threads, of the processes that are worth the most first: what the caps and the deadline cut is the crowd.
+fn threads_of(table: &mut Table, scanner: &Arc<Scanner>, ctx: &Context) {
+    let service = Service::of(ctx);
+    let threaded = Arc::new(table.threaded(|p| service.has(p)));
+    let looker = Arc::clone(scanner);
+    let swept = guard::PER_PROCESS.sweep(
+        Arc::clone(&threaded),
+        ctx.deadline,
+        Scratch::default,
+        move |scratch, (pid, all), beat| looker.threads(scratch, *pid, *all, &|| beat.tick()),
+    );
+    let mut unseen = 0;
+    for ((pid, all), threads) in threaded.iter().zip(swept.results) {
+        match threads {
+            Some(threads) => table.set_threads(*pid, threads),
+            None => unseen += usize::try_from(*all).unwrap_or(usize::MAX).saturating_sub(1),
+        }
+    }
+    table.threads_unseen = unseen;
+    table.stuck.extend(swept.stuck.into_iter().map(|s| (threaded[s.index].0, s.place)));
+}
+
 /// A task of the table: the process itself or one of its threads.
 struct Task<'a> {
     process: &'a Process,
@@ -120,28 +148,48 @@ struct Task<'a> {
     wait: &'a Wait,
 }
 
-fn all_tasks(table: &Table) -> impl Iterator<Item = Task<'_>> {
-    table.processes.iter().flat_map(|process| {
+/// All of them, those of the processes that are worth the most first.
+fn all_tasks<'a>(table: &'a Table, order: &'a [usize]) -> impl Iterator<Item = Task<'a>> {
+    order.iter().map(|i| &table.processes[*i]).flat_map(|process| {
         let own = Task { process, stat: &process.stat, wait: &process.wait };
         let threads = process.threads.iter().map(move |t| Task { process, stat: &t.stat, wait: &t.wait });
         std::iter::once(own).chain(threads)
     })
 }
 
-fn text(table: &Table) -> Vec<u8> {
+fn text(table: &Table, order: &[usize], service: &Service) -> Vec<u8> {
     let mut out = Vec::with_capacity(128 * table.processes.len() + 4096);
-    overview(&mut out, table);
-    blocked(&mut out, table);
-    columns(&mut out, table);
+    overview(&mut out, table, order);
+    of_service(&mut out, table, order, service);
+    blocked(&mut out, table, order);
+    columns(&mut out, table, order);
     out
 }
 
+/// The failing service's processes by name, where the trigger says which they are.
+fn of_service(out: &mut Vec<u8>, table: &Table, order: &[usize], service: &Service) {
+    let of: Vec<&Process> = order.iter().map(|i| &table.processes[*i]).filter(|p| service.has(p)).collect();
+    if of.is_empty() {
+        return;
+    }
+    let _ = write!(out, "processes of what failed ({}):", of.len());
+    for p in of.iter().take(SERVICE_MAX) {
+        out.push(b' ');
+        push_word(out, &p.stat.comm);
+        let _ = write!(out, "({})", p.stat.pid);
+    }
+    if of.len() > SERVICE_MAX {
+        let _ = write!(out, " and {} more", of.len() - SERVICE_MAX);
+    }
+    out.extend_from_slice(b"\n\n");
+}
+
 /// Counts by state, and blocked tasks grouped by where they wait.
-fn overview(out: &mut Vec<u8>, table: &Table) {
+fn overview(out: &mut Vec<u8>, table: &Table, order: &[usize]) {
     let mut states = BTreeMap::<u8, u64>::new();
     let mut places = BTreeMap::<&[u8], Vec<Task>>::new();
     let mut threads = 0;
-    for task in all_tasks(table) {
+    for task in all_tasks(table, order) {
         threads += 1;
         *states.entry(task.stat.state).or_default() += 1;
         if task.stat.state == b'D' {
@@ -182,9 +230,9 @@ fn overview(out: &mut Vec<u8>, table: &Table) {
 }
 
 /// Each task that is blocked, or waits for a FUSE server, with its kernel stack.
-fn blocked(out: &mut Vec<u8>, table: &Table) {
+fn blocked(out: &mut Vec<u8>, table: &Table, order: &[usize]) {
     let inside = |t: &Task<'_>| t.process.in_execve && std::ptr::eq(t.stat, &t.process.stat);
-    for t in all_tasks(table).filter(|t| t.stat.state == b'D' || t.wait.stack.is_some() || inside(t)) {
+    for t in all_tasks(table, order).filter(|t| t.stat.state == b'D' || t.wait.stack.is_some() || inside(t)) {
         out.extend_from_slice(b"task ");
         push_word(out, &t.stat.comm);
         let _ = write!(out, " tid {} of pid {}", t.stat.pid, t.process.stat.pid);
@@ -211,19 +259,11 @@ fn blocked(out: &mut Vec<u8>, table: &Table) {
     }
 }
 
-/// One line a process, blocked ones first, then running, then by pid.
-fn columns(out: &mut Vec<u8>, table: &Table) {
+/// One line a process, in the order of their worth.
+fn columns(out: &mut Vec<u8>, table: &Table, order: &[usize]) {
     out.extend_from_slice(
         b"    PID    PPID   UID S  NI  THR    RSS_KIB   SWAP_KIB  UTIME_S  STIME_S WCHAN                    COMM\n",
     );
-    let mut order: Vec<&Process> = table.processes.iter().collect();
-    let rank = |s: u8| match s {
-        b'D' => 0,
-        b'R' => 1,
-        b'Z' => 2,
-        _ => 3,
-    };
-    order.sort_by_key(|p| (rank(p.stat.state), p.stat.pid));
     let hz = table.machine.hz.max(1);
     let optional = |out: &mut Vec<u8>, n: Option<u64>, width: usize| match n {
         Some(n) => push_right(out, n, width),
@@ -232,7 +272,7 @@ fn columns(out: &mut Vec<u8>, table: &Table) {
             out.push(b'-');
         }
     };
-    for p in order {
+    for p in order.iter().map(|i| &table.processes[*i]) {
         let s = &p.stat;
         push_right(out, s.pid.unsigned_abs().into(), 7);
         out.push(b' ');
@@ -261,10 +301,10 @@ fn columns(out: &mut Vec<u8>, table: &Table) {
 }
 
 /// One JSON object a line: the process, its figures, and its threads grouped by state and wchan, with those
-/// that do not simply sleep one by one.
-fn jsonl(table: &Table) -> Pieces {
+/// that do not simply sleep one by one. In the order of their worth.
+fn jsonl(table: &Table, order: &[usize]) -> Pieces {
     let mut text = Pieces::default();
-    for p in &table.processes {
+    for p in order.iter().map(|i| &table.processes[*i]) {
         text.pack();
         object(text.open(), p, &table.machine);
         text.open().extend_from_slice(b"}\n");

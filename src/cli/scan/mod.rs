@@ -44,7 +44,8 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit> {
                 return Err(error);
             }
             out.flush()?;
-            eprintln!("lastgasp: cannot scan {file}: {error:#}");
+            let why = format!("cannot scan {file}: {error:#}");
+            eprintln!("lastgasp: {}", crate::report::safe_lines(&why));
             failed = true;
         }
     }

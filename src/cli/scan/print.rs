@@ -60,8 +60,7 @@ pub fn event(file: &str, e: &Event, format: Format, out: &mut impl Write) -> io:
                 details: &e.details,
                 last_line: e.last_line,
             };
-            serde_json::to_writer(&mut *out, &row)?;
-            writeln!(out)
+            crate::report::json_line(out, &row)
         }
         Format::Text => writeln!(out, "{}", text_line(file, e)),
     }
@@ -118,5 +117,5 @@ fn text_line(file: &str, e: &Event) -> String {
     }
     s.push_str(&format!(" [{}]", e.signature));
     // Nothing that a log holds may steer the terminal.
-    s.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    crate::report::safe(&s).into_owned()
 }

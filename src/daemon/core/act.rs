@@ -18,7 +18,7 @@ use std::time::Duration;
 const HISTORY_MAX: u32 = 60;
 const HISTORY_WINDOW: Duration = Duration::from_secs(10);
 /// Services that are down and may recover.
-const DOWN_MAX: usize = 64;
+const DOWN_MAX: usize = crate::config::keys::PROBES_MAX;
 const SNAPSHOTS_MAX: usize = 20;
 
 impl Core {

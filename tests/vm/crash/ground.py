@@ -17,6 +17,7 @@ import concurrent.futures
 import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -218,6 +219,9 @@ class Run:
                 any(t["state"] == state and t["comm"] == event["comm"] for t in tasks),
                 f"guest: task {event['comm']} is not shown in state {state}",
             )
+        for path, pattern in self.scenario.get("entries", {}).items():
+            found = re.search(pattern, self.inside.entry(snapshot, path), re.MULTILINE)
+            verdict.expect(found, f"guest: no {pattern!r} in {path}")
         verdict.expect(self.inside.verify(), "guest: an archive does not verify")
         verdict.row["guest_ms"] = self.guest_latency(snapshot, event)
 
