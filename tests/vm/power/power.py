@@ -25,6 +25,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -95,7 +96,8 @@ class Boot:
         control.settimeout(30)
         self.disk.power_on()
         with open(self.dir / "qemu.log", "ab") as log:
-            qemu = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # Whatever ends us ends the guest.
+            qemu = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_us)
         try:
             line = control.accept()[0]
             threading.Thread(target=self.listen, args=(line,), daemon=True).start()
@@ -298,6 +300,10 @@ class Chain:
     def manifest(self, archive):
         done = self.run("show", archive, "manifest.json")
         return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def die_with_us():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 def ident(name):

@@ -139,9 +139,11 @@ def run(scenario, image, keep):
         away = contents(directory / "store.img", directory / "away")
         home = contents(directory / "data.img", directory / "home")
         here, elsewhere = (home, away) if scenario["home"] else (away, home)
-        if len(here) != 1 or elsewhere:
+        # The fault may raise incidents of its own: the one that was staged is the warning.
+        staged = [archive for archive in here if "-warning-" in archive.name]
+        if len(staged) != 1 or elsewhere:
             problems.append(f"at home {[p.name for p in home]}, away {[p.name for p in away]}")
-        problems += [fault for archive in here for fault in judge(scenario, archive, row)]
+        problems += [fault for archive in staged for fault in judge(scenario, archive, row)]
         if problems:
             problems.append("the guest said: " + " / ".join(words[-12:]))
     finally:
