@@ -167,8 +167,10 @@ fn an_entry_that_is_cut_ends_with_a_whole_line() {
     assert!(sink.put("a", "{\"a\":1}\n{\"b\":2}\n").is_err());
     assert!(sink.put("b", "more").is_err());
     drop(sink);
-    let got: Vec<Vec<u8>> =
-        rx.iter().filter_map(|d| if let Delivery::Item { item, .. } = d { Some(item.bytes) } else { None }).collect();
+    let got: Vec<Vec<u8>> = rx
+        .iter()
+        .filter_map(|d| if let Delivery::Item { item, .. } = d { Some(item.content.to_vec()) } else { None })
+        .collect();
     assert_eq!(got, [b"{\"a\":1}\n".to_vec(), Vec::new()]);
 }
 

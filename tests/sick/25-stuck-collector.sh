@@ -33,9 +33,12 @@ SNAP_MS=$slowest
 in_time "the slowest of six captures"
 stuck=$(status .stuck_children)
 say "children that hang after six captures: $stuck; the slowest capture $slowest ms"
-[ "$stuck" -le 6 ] || fail "$stuck children hang"
+# A read that the server has taken but not answered is waited for even after SIGKILL: four such workers are enough.
+[ "$stuck" -le 5 ] || fail "$stuck children hang"
+has "the sixth snapshot's notes" "$(manifest "$SNAP" '.notes[]')" "[4-5] workers hang in the kernel: only what cannot hang is collected"
+is "the sixth snapshot's logs" "$(outcome logs)" ""
 began=$(now_ms)
 stop_watch
 stopped=$(($(now_ms) - began))
 [ $stopped -lt 10000 ] || fail "the watch took $stopped ms to end"
-row "12 logs on a dead FUSE mount" "cat hangs" "$tried tried and abandoned with wchan, syscall, stack; watch ends in $stopped ms" "$first_ms"
+row "12 logs on a dead FUSE mount" "cat hangs" "$tried tried and abandoned with wchan, syscall, stack; from $stuck hung workers on the safe list; watch ends in $stopped ms" "$first_ms"

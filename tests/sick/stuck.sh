@@ -29,8 +29,6 @@ healthy() {
 baseline() {
     trigger 60
     BASELINE_MS=$SNAP_MS
-    # On a crowded machine it may not get through in its time, with or without the fault.
-    BASELINE_DESCRIPTORS=$(outcome descriptors)
     await 60 '[ "$(status .spare_ready)" = true ]' "the next spare worker"
 }
 
