@@ -13,7 +13,10 @@ esac
 # It ends when its standard input does.
 mkfifo "$T/hold"
 python3 "$ROOT/benches/load.py" <>"$T/hold" >"$T/load" &
-PIDS+=($!)
+LOAD=$!
+PIDS+=("$LOAD")
+# It ends its children, when it may.
+FREE+=('kill "$LOAD"; wait "$LOAD"')
 await 120 'grep -q . "$T/load"' "the load"
 say "load: $(head -n 1 "$T/load")"
 
