@@ -22,7 +22,7 @@ pub enum Suspicion {
 }
 
 /// Where a task waits for its memory lock, as `wchan` has it: the innermost function that is none of the scheduler's and
-/// the locks' own (those are left out, kernel/sched: in_sched_functions). Seen on 6.1, 6.12 and 6.18, or read in
+/// the locks' own (those are left out, kernel/sched: in_sched_functions). Seen on 6.18, or read in
 /// mm/mmap.c, mm/vma.c, mm/mmap_lock.c, mm/mprotect.c, mm/madvise.c, mm/mremap.c, mm/mlock.c, mm/gup.c,
 /// ipc/shm.c, kernel/fork.c, kernel/exit.c and arch/*/mm/fault.c.
 const FUNCTIONS: &[&[u8]] = &[

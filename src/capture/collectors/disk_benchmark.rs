@@ -2,7 +2,7 @@
 //! answer a read is given up and said so.
 
 use crate::capture::collectors::{disk_rates, suspects};
-use crate::capture::guard::where_held;
+use crate::capture::guard::{self, where_held};
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::disk_bench::{Figures, Plan, Step, Tally, measure};
 use crate::host::{disks, diskstats};
@@ -183,7 +183,7 @@ fn start(disk: &str, ctx: &Context, to: SyncSender<(String, Step)>) -> std::io::
             !cancelled.load(std::sync::atomic::Ordering::Relaxed) && to.send((name.clone(), step)).is_ok()
         });
     };
-    std::thread::Builder::new().name("disk-read".into()).spawn(move || run(node)).map(drop)
+    guard::start(move || run(node))
 }
 
 /// Waits for steps at most 100 ms, then takes all that are there.

@@ -125,7 +125,7 @@ impl Guard {
 fn start() -> Result<Helper, Unanswered> {
     let (jobs, queue) = sync_channel::<Job>(1);
     let (hello, greeted) = sync_channel(1);
-    reserve::run(move || {
+    reserve::start(move || {
         let _ = hello.send(nix::unistd::gettid().as_raw());
         while let Ok(job) = queue.recv() {
             job();

@@ -9,6 +9,6 @@ mod wary;
 
 pub use call::{Guard, Stuck, Unanswered};
 pub use held::{Held, where_held};
-pub use reserve::prepare;
+pub use reserve::{prepare, start};
 pub use sweep::{Beat, INSIDE_EXECVE, PER_PROCESS, Stuck as StuckItem, Sweep, Swept};
 pub use wary::{Doubt, Outcome, Wary};

@@ -17,8 +17,8 @@ pub fn prepare(threads: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `work` on a thread of the reserve, else on a new one. Errors: neither can be had.
-pub(super) fn run(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// Runs `work`, which may hang, on a thread of the reserve, else on a new one. Errors: neither can be had.
+pub fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     match RESERVE.get() {
         Some(pool) => pool.run(work),
         None => std::thread::Builder::new().name("guarded".into()).spawn(work).map(drop),

@@ -216,7 +216,7 @@ where
     let slot = new_slot();
     let (theirs, common, job) = (Arc::clone(&slot), Arc::clone(common), Arc::clone(job));
     let body = move || work(&common, &*job, scratch, &theirs, None);
-    let started = reserve::run(body).is_ok();
+    let started = reserve::start(body).is_ok();
     if started {
         slots.push(slot);
     }
