@@ -1,6 +1,6 @@
 //! `lastgasp scan`: the daemon's detector over old logs, without the daemon.
 //!
-//! [`stream`] takes one file through the detector, [`print`] shows what it found.
+//! [`stream`] takes one file through the detector, [`mod@print`] shows what it found.
 
 mod print;
 mod stream;
