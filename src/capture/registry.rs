@@ -26,7 +26,7 @@ pub const ALL: &[&Spec] = &[
     &block_devices::SPEC,
     &time_sync::SPEC,
     &etc::SPEC,
-    // T2: the log before it turns over; the benchmark waits for the rates, to which it adds, and then runs beside the rest
+    // T2: the log, once more and last of the tier; the benchmark waits for the rates, to which it adds, and then runs beside the rest
     &kernel_log_late::SPEC,
     &task_rates::SPEC,
     &queue_rates::SPEC,

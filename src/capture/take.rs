@@ -5,6 +5,7 @@
 //! fails in a collector is an outcome; only when no store takes the archive does a snapshot fail.
 
 use crate::archive::{CollectorResult, EntryHead, ManifestHead, TierEnd, TierMark, Writer, tier_entry};
+use crate::capture::collectors::kernel_log_late;
 use crate::capture::pool::Pool;
 use crate::capture::protocol::{Message, Published};
 use crate::capture::schedule::{self, Base, Ran, Step};
@@ -119,19 +120,25 @@ pub fn take(
     let mut collectors = Vec::with_capacity(specs.len());
     let mut tiers = Vec::new();
     for tier in Tier::ALL {
-        if *tier == Tier::T2
-            && kit.unfinished
-            && let Trigger::Event(trigger) = &incident.trigger
-        {
-            kit.updates.await_event(trigger.number, REPORT_MAX);
-        }
         let of_tier: Vec<&'static Spec> = specs.iter().copied().filter(|s| s.tier == *tier).collect();
+        // The second look takes its second while the report is awaited that the late log is to hold.
+        let (late, first): (Vec<&'static Spec>, Vec<&'static Spec>) =
+            of_tier.iter().copied().partition(|s| s.name == kernel_log_late::SPEC.name);
         let mut failed = None;
-        let ran = schedule::run(&of_tier, base, kit.pool, &mut |step| {
-            if let Err(e) = write_step(&mut writer, step, tell) {
-                failed.get_or_insert(e);
+        let mut ran = Vec::with_capacity(of_tier.len());
+        for batch in [first, late].into_iter().filter(|b| !b.is_empty()) {
+            if batch[0].name == kernel_log_late::SPEC.name
+                && kit.unfinished
+                && let Trigger::Event(trigger) = &incident.trigger
+            {
+                kit.updates.await_event(trigger.number, REPORT_MAX);
             }
-        });
+            ran.extend(schedule::run(&batch, base, kit.pool, &mut |step| {
+                if let Err(e) = write_step(&mut writer, step, tell) {
+                    failed.get_or_insert(e);
+                }
+            }));
+        }
         if let Some(cause) = failed {
             return Err(broken(cause));
         }
