@@ -177,6 +177,8 @@ impl Motion {
         let running = looks.iter().filter(|l| l.sample.stat.state == b'R').count();
         match () {
             () if blocked == looks.len() && cpu == 0 && !came_on && looks.iter().all(still) => Motion::Stuck,
+            // Half of the time or more; the little CPU that it used between its waits makes it no busier.
+            () if blocked * 2 >= looks.len() => Motion::Slow,
             () if cpu > 0 || running == looks.len() => Motion::Busy,
             () if blocked > 0 => Motion::Slow,
             () if came_on || running > 0 => Motion::Awake,
@@ -216,12 +218,13 @@ mod tests {
 
     #[test]
     fn stuck_slow_busy_and_asleep_are_told_apart() {
-        let cases: [(&[Look], Motion); 8] = [
+        let cases: [(&[Look], Motion); 9] = [
             (&[at(0, b'D', 5, 9, "a"), at(50, b'D', 5, 9, "a"), at(1000, b'D', 5, 9, "a")], Motion::Stuck),
             // Another place, or a switch in between: it moves.
             (&[at(0, b'D', 5, 9, "a"), at(50, b'D', 5, 9, "b"), at(1000, b'D', 5, 9, "a")], Motion::Slow),
             (&[at(0, b'D', 5, 9, "a"), at(50, b'D', 5, 10, "a")], Motion::Slow),
             (&[at(0, b'D', 5, 9, "a"), at(50, b'S', 5, 9, "a")], Motion::Slow),
+            (&[at(0, b'D', 5, 9, "a"), at(50, b'D', 6, 90, "a")], Motion::Slow),
             (&[at(0, b'R', 5, 9, ""), at(50, b'R', 90, 9, "")], Motion::Busy),
             (&[at(0, b'S', 5, 9, "a"), at(50, b'S', 5, 9, "a")], Motion::Asleep),
             (&[at(0, b'S', 5, 9, "a"), at(50, b'S', 5, 12, "a")], Motion::Awake),

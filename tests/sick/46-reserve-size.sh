@@ -27,6 +27,8 @@ print("ready", flush=True)
 sys.stdin.read()
 PY
 exec 9<>"$T/hold"
+# They end when their standard input does, and their children with them.
+FREE+=('exec 9>&-; kill "${PIDS[@]}"; wait "${PIDS[@]}"')
 mkdir "$T/crowds"
 python3 "$ROOT/benches/load.py" 2000 5000 <"$T/hold" >"$T/load.out" 2>&1 9>&- &
 PIDS+=($!)
@@ -46,7 +48,7 @@ trigger 120
 sound "$SNAP"
 has "notes" "$(manifest "$SNAP" '.notes[]')" "the snapshot took the place of its reserve"
 bytes=$(stat -c %s "$SNAP")
-is "tiers on the disk" "$(manifest "$SNAP" '[.tiers[] | select(.durable_ms != null) | .tier] | join(" ")')" "T0 T1 T2"
+is "tiers on the disk" "$(manifest "$SNAP" '[.tiers[] | select(.durable_ms != null) | .tier] | join(" ")')" "T0 T1 T2 T3"
 [ "$bytes" -lt $((8388608 / 2)) ] || fail "$bytes bytes leave less than half of the reserve"
 row "full disk, $threads threads, $sockets sockets" "$(df --output=avail "$T/home" | tail -n 1 | tr -d ' ') kB free" \
     "whole in the reserve of 8,388,608 bytes: $bytes" "$SNAP_MS"

@@ -101,6 +101,8 @@ static void vfork_for(long milliseconds)
     if (child < 0)
         die("vfork");
     if (child == 0) {
+        /* Not inherited: without, it would outlive a parent that is killed. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         struct timespec t = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
         nanosleep(&t, NULL);
         _exit(0);
