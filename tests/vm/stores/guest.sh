@@ -43,7 +43,7 @@ hangs() {
 }
 diverted() {
     fault warn
-    within 60 seen "snapshot .* is in /store/snapshots/" || say "failed: no snapshot in the next store"
+    within 60 seen "is in /store/snapshots/[^ ]*-warning-" || say "failed: no snapshot in the next store"
 }
 home() { within 150 seen "moved home\|was late and is whole" || say "failed: not moved home"; }
 end() {
