@@ -218,6 +218,12 @@ impl Workers {
         abandoned.reap() + self.veterans.iter().filter(|v| v.told.is_some()).count()
     }
 
+    /// Workers that were told to leave some time ago and have not: a healthy one takes milliseconds.
+    pub fn lingering(&self, now: Mono) -> usize {
+        let late = |v: &&Veteran| v.told.is_some_and(|at| now.since(at) > RESPAWN_WAIT);
+        self.veterans.iter().filter(late).count()
+    }
+
     /// Stores in which nobody is stuck any more may be tried again.
     fn admit(&mut self, abandoned: &Abandoned) {
         let (still, free): (Vec<_>, Vec<_>) = std::mem::take(&mut self.hung)

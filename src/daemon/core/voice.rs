@@ -124,7 +124,7 @@ impl Core {
             store: self.counts.store.clone(),
             spare_ready: self.workers.spare_ready(),
             capturing: self.workers.active_ids(),
-            stuck_children: self.abandoned.reap() as u64,
+            stuck_children: (self.abandoned.reap() + self.workers.lingering(clock::mono())) as u64,
             events: self.counts.events.clone(),
             snapshots: self.counts.snapshots,
             last_snapshots: self.counts.last.iter().cloned().collect(),
