@@ -13,7 +13,7 @@ DUMP = re.compile(
 )
 # Where another failure begins, once the first one has ended.
 ANOTHER = re.compile(
-    r"(BUG[: ]|WARNING: |kernel BUG at|general protection|divide error|invalid opcode|INFO: task|rcu: INFO|watchdog: BUG|------------\[ cut)"
+    r"(BUG[: ]|WARNING: |kernel BUG at|general protection|divide error|invalid opcode|INFO: task|rcu: INFO|watchdog: BUG|sysrq: |------------\[ cut)"
 )
 STAMP = re.compile(r"^\[\s*(\d+\.\d+)\](?:\[\s*[TC]\d+\])? ?")
 
