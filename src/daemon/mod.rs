@@ -11,6 +11,7 @@ pub mod keep;
 mod poller;
 mod start;
 pub mod status;
+mod veterans;
 mod workers;
 
 pub use keep::now;

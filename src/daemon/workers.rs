@@ -6,11 +6,11 @@ use crate::capture::registry;
 use crate::config::Config;
 use crate::daemon::children::{Abandoned, spawn_capture};
 use crate::daemon::poller::{Poller, Token};
+use crate::daemon::veterans::{Veterans, Worker};
 use crate::model::{EVENTS_MAX, Event, Incident, IncidentId, Losses, Mono};
 use crate::store;
 use crate::sys::ipc::Received;
 use crate::sys::memfd;
-use crate::sys::process::Child;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -30,8 +30,6 @@ const PUBLISH_MAX: Duration = Duration::from_secs(15);
 const TOLD_MAX: usize = EVENTS_MAX;
 /// Bytes of their text; what is beyond is known by its title alone.
 const TOLD_TEXT_MAX: usize = 1 << 20;
-/// What a worker that was told to leave may take for it: it stays for a store that is slow.
-const LEAVE_MAX: Duration = Duration::from_secs(70);
 /// Attempts for one incident, over all stores.
 const ATTEMPTS_MAX: usize = 4;
 /// Most characters of a failed attempt's reason that the next one is told.
@@ -41,13 +39,6 @@ const STUCK_MAX: usize = 4;
 const SAFE_ONLY: &str = "no files, devices or programs of the host";
 const RESPAWN_WAIT: Duration = Duration::from_secs(2);
 const RESPAWN_WAIT_MAX: Duration = Duration::from_secs(60);
-
-#[derive(Debug)]
-struct Worker {
-    child: Child,
-    /// Where it writes; `None` until it is ready.
-    store: Option<PathBuf>,
-}
 
 /// One attempt at one incident.
 #[derive(Debug)]
@@ -76,15 +67,6 @@ struct Active {
     t0_durable: bool,
     /// Events that the worker was told of meanwhile; it may have been too late for them.
     told: Vec<Event>,
-}
-
-/// A worker that has taken its snapshot. It stands in until there is a spare again: on a machine that gives no new
-/// process it takes the next snapshot too.
-#[derive(Debug)]
-struct Veteran {
-    worker: Worker,
-    /// When it was told to leave.
-    told: Option<Mono>,
 }
 
 /// Why an attempt failed; `store`: another store may do better.
@@ -148,7 +130,7 @@ pub struct Workers {
     /// Why the last spare was lost, as told.
     spare_error: Option<String>,
     active: Vec<Active>,
-    veterans: Vec<Veteran>,
+    veterans: Veterans,
     /// Incidents without a worker, and when one is tried again.
     queue: VecDeque<Try>,
     start_retry_at: Mono,
@@ -171,7 +153,7 @@ impl Workers {
             respawn_wait: Duration::ZERO,
             spare_error: None,
             active: Vec::new(),
-            veterans: Vec::new(),
+            veterans: Veterans::default(),
             queue: VecDeque::new(),
             start_retry_at: Mono(0),
             start_error: None,
@@ -200,7 +182,10 @@ impl Workers {
         {
             self.start(this, g);
         }
-        self.dismiss(g);
+        if self.spare_ready() {
+            self.veterans.dismiss(g.now);
+        }
+        self.veterans.give_up_late(g.now, g.poller, g.abandoned);
         let stuck = self.stuck(g.abandoned);
         self.admit(g.abandoned);
         if self.spare.is_some() || g.now < self.spare_retry_at || stuck >= STUCK_MAX {
@@ -215,20 +200,19 @@ impl Workers {
 
     /// Workers that do not end.
     fn stuck(&self, abandoned: &mut Abandoned) -> usize {
-        abandoned.reap() + self.veterans.iter().filter(|v| v.told.is_some()).count()
+        abandoned.reap() + self.veterans.leaving()
     }
 
     /// Workers that were told to leave some time ago and have not: a healthy one takes milliseconds.
     pub fn lingering(&self, now: Mono) -> usize {
-        let late = |v: &&Veteran| v.told.is_some_and(|at| now.since(at) > RESPAWN_WAIT);
-        self.veterans.iter().filter(late).count()
+        self.veterans.lingering(now)
     }
 
     /// Stores in which nobody is stuck any more may be tried again.
     fn admit(&mut self, abandoned: &Abandoned) {
         let (still, free): (Vec<_>, Vec<_>) = std::mem::take(&mut self.hung)
             .into_iter()
-            .partition(|(_, pid)| abandoned.has(*pid) || self.veterans.iter().any(|v| v.worker.child.pid.0 == *pid));
+            .partition(|(_, pid)| abandoned.has(*pid) || self.veterans.has(*pid));
         self.hung = still;
         for (store, _) in free {
             if let Some(spare) = self.spare.as_ref().filter(|_| self.hung.iter().all(|(s, _)| *s != store)) {
@@ -281,9 +265,7 @@ impl Workers {
             earlier,
         };
         if let Err(e) = worker.child.channel.try_send(&order) {
-            g.poller.remove(&worker.child.channel, Token::Worker(worker.child.pid.0));
-            worker.child.kill();
-            g.abandoned.push(Some(worker.child));
+            worker.give_up(g.poller, g.abandoned);
             self.again(this, Fault { store: false, place: None, error: format!("order the capture: {e}") }, g);
             return;
         }
@@ -292,14 +274,8 @@ impl Workers {
 
     /// A worker that is there already: the spare, or one that stands in for it.
     fn ready(&mut self, avoid: &[PathBuf]) -> Option<Worker> {
-        if avoid.is_empty() && self.spare_ready() {
-            return self.spare.take();
-        }
-        let fit = |v: &Veteran| v.told.is_none() && v.worker.store.as_ref().is_some_and(|s| !avoid.contains(s));
-        if let Some(at) = self.veterans.iter().position(fit) {
-            return Some(self.veterans.swap_remove(at).worker);
-        }
-        if avoid.is_empty() { self.spare.take() } else { None }
+        let spare = if avoid.is_empty() { self.spare.take() } else { None };
+        spare.or_else(|| self.veterans.stand_in(avoid))
     }
 
     /// No process can be had: the incident is not lost, it waits.
@@ -317,23 +293,6 @@ impl Workers {
             self.start_error = Some(error);
         }
         self.queue.push_front(this);
-    }
-
-    /// Lets workers go that nobody needs any more; those that cannot leave are given up.
-    fn dismiss(&mut self, g: &mut Ground<'_>) {
-        if self.spare_ready() {
-            for v in self.veterans.iter_mut().filter(|v| v.told.is_none()) {
-                // It also ends when the core does.
-                let _ = v.worker.child.channel.try_send(&Order::Leave);
-                v.told = Some(g.now);
-            }
-        }
-        let late = |v: &mut Veteran| v.told.is_some_and(|at| g.now.since(at) > LEAVE_MAX);
-        for stuck in self.veterans.extract_if(.., late) {
-            g.poller.remove(&stuck.worker.child.channel, Token::Worker(stuck.worker.child.pid.0));
-            stuck.worker.child.kill();
-            g.abandoned.push(Some(stuck.worker.child));
-        }
     }
 
     /// Another attempt, if one is left.
@@ -399,7 +358,7 @@ impl Workers {
     }
 
     fn find(&mut self, pid: i32) -> Option<&mut Worker> {
-        let veterans = self.veterans.iter_mut().map(|v| &mut v.worker);
+        let veterans = self.veterans.workers();
         let active = self.active.iter_mut().map(|a| &mut a.worker);
         self.spare.iter_mut().chain(active).chain(veterans).find(|w| w.child.pid.0 == pid)
     }
@@ -424,7 +383,7 @@ impl Workers {
                 if let Some(at) = self.active.iter().position(|a| a.worker.child.pid.0 == pid) {
                     let done = self.active.swap_remove(at);
                     self.hung.extend(published.hung.iter().map(|store| (store.clone(), pid)));
-                    self.veterans.push(Veteran { worker: done.worker, told: None });
+                    self.veterans.push(done.worker, !published.hung.is_empty());
                     let missed = |e: &Event| !published.learned.contains(&e.number);
                     let late = done.told.into_iter().filter(missed).collect();
                     g.news.push(News::Published { published, incident: done.this.incident, late });
@@ -439,9 +398,7 @@ impl Workers {
     /// A worker failed, died or is given up.
     fn gone(&mut self, pid: i32, fault: Fault, g: &mut Ground<'_>) {
         if let Some(spare) = self.spare.take_if(|w| w.child.pid.0 == pid) {
-            g.poller.remove(&spare.child.channel, Token::Worker(pid));
-            spare.child.kill();
-            g.abandoned.push(Some(spare.child));
+            spare.give_up(g.poller, g.abandoned);
             // One that fails like the one before waits longer and is not told again.
             self.respawn_wait = (self.respawn_wait * 2).clamp(RESPAWN_WAIT, RESPAWN_WAIT_MAX);
             self.spare_retry_at = g.now.plus(self.respawn_wait);
@@ -453,17 +410,12 @@ impl Workers {
             }
             return;
         }
-        for left in self.veterans.extract_if(.., |v| v.worker.child.pid.0 == pid) {
-            g.poller.remove(&left.worker.child.channel, Token::Worker(pid));
-            left.worker.child.kill();
-            g.abandoned.push(Some(left.worker.child));
-        }
+        self.veterans.gone(pid, g.poller, g.abandoned);
         let Some(at) = self.active.iter().position(|a| a.worker.child.pid.0 == pid) else { return };
         let failed = self.active.swap_remove(at);
-        g.poller.remove(&failed.worker.child.channel, Token::Worker(pid));
-        failed.worker.child.kill();
-        g.abandoned.push(Some(failed.worker.child));
-        self.again(failed.this, Fault { place: failed.worker.store, ..fault }, g);
+        let place = failed.worker.store.clone();
+        failed.worker.give_up(g.poller, g.abandoned);
+        self.again(failed.this, Fault { place, ..fault }, g);
     }
 
     /// Gives up workers that overran their time.
@@ -489,10 +441,7 @@ impl Workers {
 
     /// When [`Workers::check_deadlines`] or [`Workers::ensure`] has something to do.
     pub fn next_due(&self, now: Mono) -> Option<Mono> {
-        if !self.active.is_empty() {
-            return Some(now.plus(Duration::from_secs(1)));
-        }
-        if !self.veterans.is_empty() {
+        if !self.active.is_empty() || !self.veterans.is_empty() {
             return Some(now.plus(Duration::from_secs(1)));
         }
         let queued = (!self.queue.is_empty()).then_some(self.start_retry_at);

@@ -18,7 +18,8 @@ freeze() {
     touch "$T/home/proof" &
     disown $!
     proof=$!
-    await 5 '[ "$(cut -d" " -f3 "/proc/$proof/stat")" = D ]' "a touch in state D"
+    # Its start may be in state D for a moment as well: what counts is the lock of the frozen file system.
+    await 5 'grep -q percpu_rwsem_wait "/proc/$proof/wchan"' "a touch that waits for the frozen file system"
     kill -KILL "$proof"
     holds 1 '[ "$(cut -d" " -f3 "/proc/$proof/stat")" = D ]' "a touch that cannot be killed"
 }
