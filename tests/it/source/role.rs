@@ -162,7 +162,7 @@ fn a_broken_state_file_is_said_and_replaced() {
 
 /// Not a test of anything: prints how fast it goes. `cargo test --release --test it measure -- --ignored --nocapture`
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement, to be run by hand in a release build"]
 fn measure_throughput() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let names = ["a.log", "b.log", "c.log"];
