@@ -16,39 +16,43 @@ use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation, OutBuffer};
 pub const FRAME_BYTES: u64 = 1 << 20;
 /// The base of both kinds of effort; everything that matters is set below.
 const LEVEL: i32 = 1;
-/// 256 KiB. What repeats itself in these texts does so within lines: 4 MiB save one part in a hundred, and are memory that is
+/// 128 KiB. What repeats itself in these texts does so within lines: 4 MiB save one part in a hundred, and are memory that is
 /// locked.
-const WINDOW_LOG: u32 = 18;
+const WINDOW_LOG: u32 = 17;
 
-/// How hard to look for repetitions.
+/// How, and how hard, to look for repetitions.
 ///
-/// Measured on the 11 MB of tables of a machine with 2,000 processes and 10,000 sockets, one core: quick 480 kB in 15 ms (level 3
-/// of zstd: 541 kB in 17 ms), thorough 390 kB in 60 ms, level 19 316 kB in 7.7 s. Nearly all of the difference is in the tables
-/// of sockets; lists of files and processes become no smaller.
+/// Measured on the 12 MB of tables of a machine with 2,000 processes and 10,000 sockets, one core: quick 480 kB in 15 ms (level 3
+/// of zstd: 541 kB in 17 ms), thorough 372 kB in 50 ms, by rows 342 kB in 50 ms, level 19 316 kB in 7.7 s. Nearly all of the
+/// difference is in the tables of sockets; many small files become no smaller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Effort {
     /// For everything that does not ask for more.
     #[default]
     Quick,
-    /// For large tables in which many numbers change from line to line.
+    /// For texts whose lines repeat one another from afar: one JSON object a process, the manifest.
     Thorough,
+    /// For large tables in which a row is like the one or two before it, but for some numbers. Such a match is the cheapest to
+    /// write down, and a small memory of the last rows finds no other.
+    Rows,
 }
 
 impl Effort {
-    /// Tables of 32 Ki places: larger ones find nothing more, and do not stay in the cache.
+    /// Tables of 32 Ki places: larger ones find nothing more, and do not stay in the cache. For rows of 1 Ki: about two of them.
     fn parameters(self) -> [CParameter; 6] {
         use zstd::zstd_safe::Strategy::{ZSTD_fast, ZSTD_lazy2};
-        let (strategy, min_match, target) = match self {
-            Effort::Quick => (ZSTD_fast, 7, 0),
-            Effort::Thorough => (ZSTD_lazy2, 6, 16),
+        let (strategy, min_match, target, places, search) = match self {
+            Effort::Quick => (ZSTD_fast, 7, 0, 15, 1),
+            Effort::Thorough => (ZSTD_lazy2, 5, 8, 15, 3),
+            Effort::Rows => (ZSTD_lazy2, 6, 8, 10, 3),
         };
         [
             CParameter::Strategy(strategy),
             CParameter::MinMatch(min_match),
             CParameter::TargetLength(target),
-            CParameter::HashLog(15),
-            CParameter::ChainLog(15),
-            CParameter::SearchLog(1),
+            CParameter::HashLog(places),
+            CParameter::ChainLog(places),
+            CParameter::SearchLog(search),
         ]
     }
 }
@@ -222,6 +226,7 @@ impl<F: Write + SyncData> Writer<F> {
         let entries = std::mem::take(&mut self.entries);
         let count = entries.len() as u64 + 1;
         let json = json_line(&Manifest::new(head, entries), MANIFEST_ENTRY)?;
+        self.set_effort(Effort::Thorough)?;
         self.put(MANIFEST_ENTRY.into(), at, &&json[..], None, None)?;
         let end = self.compress(&[0u8; 1024]).and_then(|()| self.end_frame());
         self.note(end, "write snapshot")?;

@@ -37,8 +37,14 @@ pub struct Shared {
     pub sockets: std::sync::OnceLock<Arc<crate::host::sockets::Sockets>>,
     /// Links that `descriptors` and `processes` both want: each reads what the other has not read yet.
     pub links: Arc<crate::host::links::Shelf>,
+    /// The number of the record after the last one that `kernel_log` brought.
+    pub kernel_log_end: std::sync::OnceLock<u64>,
     /// `disk_rates` has taken its readings: from here on the disks may be loaded.
     pub rates_taken: AtomicBool,
+    /// The queues as `sockets` found them: rates need two readings.
+    pub queues: std::sync::OnceLock<crate::host::queues::Moment>,
+    /// What each process had read and written, and when it was asked, by `processes`; in the order of pids.
+    pub io: std::sync::OnceLock<Vec<(i32, (Mono, crate::host::limits::Io))>>,
     /// An early reading of /proc/diskstats and its time, left by `block_devices`: rates need two.
     pub diskstats: std::sync::Mutex<Option<(Mono, Vec<u8>)>>,
 }
@@ -47,6 +53,18 @@ impl Context {
     /// What is left until the deadline.
     pub fn left(&self) -> Duration {
         self.deadline.left(clock::mono())
+    }
+
+    /// Sleeps until `moment`, where time itself is what is awaited. A cancelled collector comes back at the next of ten
+    /// looks a second.
+    pub fn wait_until(&self, moment: Mono) {
+        loop {
+            let left = moment.since(clock::mono());
+            if left.is_zero() || self.expired() {
+                return;
+            }
+            std::thread::park_timeout(left.min(Duration::from_millis(100)));
+        }
     }
 
     /// Whether to stop now. Long loops ask once per item.

@@ -54,8 +54,8 @@ pub fn run(channel: Channel, command_lines: Option<File>) -> io::Result<()> {
     let held = capability::effective().unwrap_or_default();
     let config = Arc::new(preparation.config.clone());
     let mut own = Vec::new();
+    memory::forget_code();
     if preparation.lock {
-        memory::forget_code();
         warm_up(&config, &pool);
         if let Err(e) = memory::lock_on_fault() {
             own.push(format!("the capture worker is not locked in memory ({e}); raise LimitMEMLOCK or run as root"));

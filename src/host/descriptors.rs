@@ -12,6 +12,7 @@
 use crate::host::Root;
 use crate::host::bytes::{lines, number, words};
 use crate::host::links::{Links, Shelf};
+use crate::host::names::Names;
 use crate::sys::procdir::{Buf, Name, ProcDir};
 use std::collections::HashMap;
 use std::io;
@@ -33,26 +34,27 @@ pub enum Target {
     /// Inode of the pipe.
     Pipe(u64),
     /// `[eventpoll]`, `[eventfd]`, `inotify`, …
-    Anonymous(Box<[u8]>),
+    Anonymous(Arc<[u8]>),
     /// A path, as the kernel prints it: with ` (deleted)` where the file was removed.
-    Path(Box<[u8]>),
+    Path(Arc<[u8]>),
     /// Namespaces and whatever else has the form `name:[number]`.
-    Other(Box<[u8]>),
+    Other(Arc<[u8]>),
 }
 
 impl Target {
-    pub fn parse(link: &[u8]) -> Target {
+    /// `names` keeps the text of it.
+    pub fn parse(link: &[u8], names: &mut Names) -> Target {
         let bracketed = |prefix: &[u8]| link.strip_prefix(prefix).and_then(|r| r.strip_suffix(b"]")).and_then(number);
         if let Some(inode) = bracketed(b"socket:[").and_then(|n| u32::try_from(n).ok()) {
             Target::Socket(inode)
         } else if let Some(inode) = bracketed(b"pipe:[") {
             Target::Pipe(inode)
         } else if let Some(name) = link.strip_prefix(b"anon_inode:") {
-            Target::Anonymous(name.into())
+            Target::Anonymous(names.keep(name))
         } else if link.starts_with(b"/") {
-            Target::Path(link.into())
+            Target::Path(names.keep(link))
         } else {
-            Target::Other(link.into())
+            Target::Other(names.keep(link))
         }
     }
 
@@ -88,9 +90,9 @@ pub struct Open {
     pub fds: Vec<Fd>,
     /// There were more than the caps allow.
     pub more: bool,
-    pub cwd: Option<Box<[u8]>>,
-    pub root: Option<Box<[u8]>>,
-    pub exe: Option<Box<[u8]>>,
+    pub cwd: Option<Arc<[u8]>>,
+    pub root: Option<Arc<[u8]>>,
+    pub exe: Option<Arc<[u8]>>,
 }
 
 /// What one look brought.
@@ -114,6 +116,7 @@ pub struct Scanner {
 pub struct Scratch {
     buf: Buf,
     numbers: Vec<u64>,
+    names: Names,
 }
 
 impl Scanner {
@@ -129,7 +132,7 @@ impl Scanner {
 
     /// All about one process; `alive` is called now and then.
     pub fn look(&self, scratch: &mut Scratch, pid: i32, alive: &dyn Fn()) -> Seen {
-        let Scratch { buf, numbers } = scratch;
+        let Scratch { buf, numbers, names } = scratch;
         let Ok(dir) = self.proc.open_dir(Name::number(pid.unsigned_abs().into()).as_cstr()) else { return Seen::Gone };
         let fd_dir = match dir.open_dir(c"fd") {
             Ok(d) => d,
@@ -142,8 +145,8 @@ impl Scanner {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Seen::Denied,
             Err(_) => return Seen::Gone,
         };
-        let mut link = |name: &std::ffi::CStr| -> Option<Box<[u8]>> {
-            dir.read_link(name, buf, LINK_CAP).is_ok().then(|| (**buf).into())
+        let mut link = |name: &std::ffi::CStr| -> Option<Arc<[u8]>> {
+            dir.read_link(name, buf, LINK_CAP).is_ok().then(|| names.keep(buf))
         };
         open.root = link(c"root");
         match self.links.take(pid) {
@@ -172,7 +175,7 @@ impl Scanner {
                 // Closed since the listing: no descriptor any more.
                 Err(_) => continue,
             }
-            let target = Target::parse(buf);
+            let target = Target::parse(buf, names);
             let (mode, place) = self.more(&dir, &fd_dir, &target, *n, buf);
             open.fds.push(Fd { number: u32::try_from(*n).unwrap_or(u32::MAX), target, mode, place });
         }
@@ -271,11 +274,12 @@ mod tests {
 
     #[test]
     fn links() {
-        assert_eq!(Target::parse(b"socket:[4242]"), Target::Socket(4242));
-        assert_eq!(Target::parse(b"pipe:[7]"), Target::Pipe(7));
-        assert_eq!(Target::parse(b"anon_inode:[eventpoll]"), Target::Anonymous(b"[eventpoll]"[..].into()));
-        assert_eq!(Target::parse(b"socket:[x]"), Target::Other(b"socket:[x]"[..].into()));
-        assert!(Target::parse(b"/tmp/a b\n (deleted)").is_deleted());
+        let parse = |link: &[u8]| Target::parse(link, &mut Names::default());
+        assert_eq!(parse(b"socket:[4242]"), Target::Socket(4242));
+        assert_eq!(parse(b"pipe:[7]"), Target::Pipe(7));
+        assert_eq!(parse(b"anon_inode:[eventpoll]"), Target::Anonymous(b"[eventpoll]"[..].into()));
+        assert_eq!(parse(b"socket:[x]"), Target::Other(b"socket:[x]"[..].into()));
+        assert!(parse(b"/tmp/a b\n (deleted)").is_deleted());
         assert!(is_device(b"/dev/null") && !is_device(b"/dev/shm/x") && !is_device(b"/device"));
     }
 

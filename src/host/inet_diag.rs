@@ -6,7 +6,7 @@
 //! unix_diag.h, tcp.h `struct tcp_info`, which only ever grows) are read here by offset instead, and
 //! compared with the crate's in the tests.
 
-use crate::host::sockets::{Inet, LISTEN, Proto, TcpInfo, Unix};
+use crate::host::sockets::{Congestion, Inet, LISTEN, Proto, TcpInfo, Unix};
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
@@ -119,7 +119,7 @@ pub fn parse_inet(b: &[u8], proto: Proto) -> Option<Inet> {
     for (kind, value) in attributes(b.get(72..)?) {
         match kind {
             INFO if s.state != LISTEN => s.info = parse_tcp_info(value).map(Box::new),
-            CONG => s.congestion = value.split(|c| *c == 0).next().filter(|n| !n.is_empty()).map(Into::into),
+            CONG => s.congestion = Congestion::new(value),
             SKMEMINFO => {
                 let mut words = [0u32; 9];
                 // Older kernels have fewer; those stay 0, which is what ss prints too.
@@ -245,7 +245,8 @@ mod tests {
         assert_eq!((s.remote, s.remote_port), (IpAddr::from([10, 0, 0, 2]), 50_000));
         assert_eq!((s.rqueue, s.wqueue, s.uid, s.inode, s.interface), (11, Some(12), 1000, 77, 3));
         assert_eq!(s.skmem, Some([1, 2, 3, 4, 5, 6, 7, 8, 9]));
-        assert_eq!(s.congestion.as_deref(), Some(&b"cubic"[..]));
+        assert_eq!(s.congestion, Congestion::new(b"cubic"));
+        assert_eq!((s.congestion.as_ref().map(Congestion::name), Congestion::new(b"\0x")), (Some(&b"cubic"[..]), None));
         let i = s.info.expect("tcp_info");
         // Word n of the made-up structure is n.
         assert_eq!((i.rto_us, i.unacked, i.lost, i.rtt_us, i.cwnd, i.total_retrans), (2, 6, 8, 17, 20, 25));

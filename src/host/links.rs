@@ -3,13 +3,13 @@
 //! At 4.5 µs a link that is a twentieth of a snapshot's CPU time on a machine with many processes.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Program and working directory of a process, as the kernel prints them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Links {
-    pub exe: Box<[u8]>,
-    pub cwd: Box<[u8]>,
+    pub exe: Arc<[u8]>,
+    pub cwd: Arc<[u8]>,
 }
 
 /// What was read once and is wanted once more, by pid.

@@ -182,6 +182,7 @@ fn tty(out: &mut Vec<u8>, device: u32) {
 mod tests {
     use super::*;
     use crate::host::tasks::Wait;
+    use crate::model::Mono;
 
     #[test]
     fn lines_have_the_columns_of_ps() {
@@ -210,6 +211,7 @@ mod tests {
         let status = Status { euid: Some(7), vm_lck_kib: Some(4), ..Status::default() };
         let thread = stat.clone();
         let p = Process {
+            at: Mono(0),
             stat,
             status,
             wait: Wait::default(),

@@ -1,12 +1,13 @@
 //! A task looked at again: what it did between two moments, and whether it moves at all.
 //!
 //! Counters since birth tell little about a moment: a process with 400 hours of CPU time may be idle since
-//! yesterday. Two readings a second apart give rates; some readings of state, place and switches within that
+//! yesterday. Two readings a second or more apart give rates; some readings of state, place and switches within that
 //! second tell a task that is stuck from one that is busy waiting for a slow disk, which a single look cannot.
 //! Only files that take no lock of the target's memory are read (fs/proc/base.c).
 
 use crate::host::limits::{Io, parse_io};
 use crate::host::stat::{Stat, parse_stat, parse_status};
+use crate::host::tasks::Process;
 use crate::model::Mono;
 use crate::sys::clock;
 use crate::sys::procdir::{Buf, Name, ProcDir};
@@ -21,8 +22,16 @@ pub struct Sample {
     /// Context switches: it gave the CPU up by itself, or lost it.
     pub voluntary: Option<u64>,
     pub nonvoluntary: Option<u64>,
-    /// Of the whole process; not asked of single threads.
-    pub io: Option<Io>,
+    /// Of the whole process, and when it was asked; not asked of single threads.
+    pub io: Option<(Mono, Io)>,
+}
+
+impl Sample {
+    /// What a scan of all tasks knows of a process. `io`: from elsewhere.
+    pub fn of(process: &Process, io: Option<(Mono, Io)>) -> Sample {
+        let (voluntary, nonvoluntary) = (process.status.voluntary, process.status.nonvoluntary);
+        Sample { at: process.at, stat: process.stat.clone(), voluntary, nonvoluntary, io }
+    }
 }
 
 /// Where it is, beside its counters.
@@ -64,10 +73,16 @@ impl Rates {
         if a.stat.start != b.stat.start || a.stat.pid != b.stat.pid || seconds < 0.01 {
             return None;
         }
-        let rate = |a: u64, b: u64| b.saturating_sub(a) as f64 / seconds;
+        let per_second = |a: u64, b: u64, seconds: f64| b.saturating_sub(a) as f64 / seconds;
+        let rate = |a: u64, b: u64| per_second(a, b, seconds);
         let share = |a: u64, b: u64| 100.0 * rate(a, b) / hz.max(1) as f64;
         let both = |a: Option<u64>, b: Option<u64>| Some(rate(a?, b?));
-        let (x, y) = (a.io.unwrap_or_default(), b.io.unwrap_or_default());
+        // I/O was asked at moments of its own.
+        let bytes = |which: fn(&Io) -> Option<u64>| {
+            let ((then, x), (now, y)) = (a.io?, b.io?);
+            let seconds = now.since(then).as_secs_f64();
+            Some(per_second(which(&x)?, which(&y)?, seconds)).filter(|_| seconds >= 0.01)
+        };
         Some(Rates {
             seconds,
             user_percent: share(a.stat.utime, b.stat.utime),
@@ -76,8 +91,8 @@ impl Rates {
             major_faults: rate(a.stat.major_faults, b.stat.major_faults),
             voluntary: both(a.voluntary, b.voluntary),
             nonvoluntary: both(a.nonvoluntary, b.nonvoluntary),
-            read_bytes: both(x.read_bytes, y.read_bytes),
-            written_bytes: both(x.write_bytes, y.write_bytes),
+            read_bytes: bytes(|io| io.read_bytes),
+            written_bytes: bytes(|io| io.write_bytes),
         })
     }
 }
@@ -104,6 +119,13 @@ pub fn cpu_ticks(proc: &ProcDir, pid: i32, buf: &mut Buf) -> Option<u64> {
     parse_stat(buf).map(|s| s.utime.saturating_add(s.stime))
 }
 
+/// What a process has read and written.
+pub fn io(proc: &ProcDir, pid: i32, buf: &mut Buf) -> Option<(Mono, Io)> {
+    let dir = proc.open_dir(Name::number(pid.unsigned_abs().into()).as_cstr()).ok()?;
+    dir.read_record(c"io", buf, 512).ok()?;
+    Some((clock::mono(), parse_io(buf)))
+}
+
 fn file(id: TaskId, name: &'static str) -> Name {
     if id.whole { Name::literal(&name[1..]) } else { Name::build("task/", id.tid.unsigned_abs().into(), name) }
 }
@@ -117,7 +139,7 @@ fn sample_in(dir: &ProcDir, id: TaskId, buf: &mut Buf) -> Option<Sample> {
     dir.read_record(file(id, "/stat").as_cstr(), buf, 2048).ok()?;
     let (at, stat) = (clock::mono(), parse_stat(buf)?);
     let io = id.whole && dir.read_record(c"io", buf, 512).is_ok();
-    let io = io.then(|| parse_io(buf));
+    let io = io.then(|| (clock::mono(), parse_io(buf)));
     Some(Sample { at, stat, voluntary: status.voluntary, nonvoluntary: status.nonvoluntary, io })
 }
 
@@ -240,9 +262,12 @@ mod tests {
         let (mut a, mut b) = (at(0, b'R', 100, 10, "").sample, at(2000, b'R', 300, 30, "").sample);
         let r = Rates::between(&a, &b, 100).expect("two seconds apart");
         assert_eq!((r.user_percent, r.voluntary, r.read_bytes), (100.0, Some(10.0), None));
-        a.io = Some(Io { read_bytes: Some(4096), ..Io::default() });
-        b.io = Some(Io { read_bytes: Some(12_288), ..Io::default() });
-        assert_eq!(Rates::between(&a, &b, 100).and_then(|r| r.read_bytes), Some(4096.0));
+        let read = |ms: u64, n: u64| Some((Mono(ms * 1_000_000), Io { read_bytes: Some(n), ..Io::default() }));
+        (a.io, b.io) = (read(1000, 4096), read(2000, 12_288));
+        let bytes = Rates::between(&a, &b, 100).and_then(|r| r.read_bytes);
+        assert_eq!(bytes, Some(8192.0), "the second between the two readings of I/O counts");
+        b.io = a.io;
+        assert_eq!(Rates::between(&a, &b, 100).map(|r| r.read_bytes), Some(None), "no time passed");
         b.stat.start = 2;
         assert_eq!(Rates::between(&a, &b, 100), None, "the pid was given again");
         assert_eq!(Rates::between(&a, &a, 100), None, "no time passed");
@@ -274,7 +299,7 @@ mod tests {
         drop(hold);
         let _ = asleep.join();
         let whole = sample(&proc, TaskId { pid, tid: pid, whole: true }, &mut buf).expect("ourselves");
-        assert!(whole.io.is_some_and(|io| io.read_chars > Some(0)) && whole.voluntary.is_some());
+        assert!(whole.io.is_some_and(|(_, io)| io.read_chars > Some(0)) && whole.voluntary.is_some());
         assert!(sample(&proc, TaskId { pid: i32::MAX, tid: i32::MAX, whole: true }, &mut buf).is_none());
     }
 }

@@ -6,6 +6,7 @@ use crate::host::bytes::lines;
 use crate::host::{inet_diag, proc_net};
 use crate::model::Deadline;
 use crate::sys::sock_diag;
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 
@@ -90,7 +91,7 @@ pub struct Inet {
     pub inode: u32,
     /// r, rb, t, tb, f, w, o, bl, d of ss -m.
     pub skmem: Option<[u32; 9]>,
-    pub congestion: Option<Box<[u8]>>,
+    pub congestion: Option<Congestion>,
     pub info: Option<Box<TcpInfo>>,
 }
 
@@ -99,6 +100,33 @@ impl Inet {
     /// (`sk_acceptq_is_full`, include/net/sock.h, compares with `>`).
     pub fn accept_queue_full(&self) -> bool {
         self.proto == Proto::Tcp && self.state == LISTEN && self.wqueue.is_some_and(|most| self.rqueue > most)
+    }
+
+    /// A connection with data that nobody reads or that the other side does not acknowledge.
+    pub fn has_data_waiting(&self) -> bool {
+        self.state != LISTEN && (self.rqueue > 0 || self.wqueue > Some(0) || self.retransmits > 0)
+    }
+}
+
+/// Name of a congestion control: `cubic`, `bbr`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Congestion([u8; Congestion::MAX]);
+
+impl Congestion {
+    /// TCP_CA_NAME_MAX (net/tcp.h).
+    const MAX: usize = 16;
+
+    /// `None` for an empty name. Ends at the first zero, or where the kernel's names end.
+    pub fn new(name: &[u8]) -> Option<Congestion> {
+        let mut bytes = [0; Congestion::MAX];
+        for (to, from) in bytes.iter_mut().zip(name.iter().take_while(|c| **c != 0)) {
+            *to = *from;
+        }
+        (bytes[0] != 0).then_some(Congestion(bytes))
+    }
+
+    pub fn name(&self) -> &[u8] {
+        self.0.split(|c| *c == 0).next().unwrap_or_default()
     }
 }
 
@@ -196,14 +224,21 @@ impl Sockets {
         s
     }
 
-    /// Puts them in order: by table, listeners first, then by age, which is that of their inodes; at the end what no
-    /// process holds any more. The kernel gives them in the order of its hash, in which neighbours have nothing in common;
-    /// in this one both ends of a local connection and the connections of one process stand together, for a reader, and for
-    /// the compressor, which needs a quarter less for the same text.
+    /// Puts them in order: by table; listeners first, then what has data waiting, then connections to our listeners, then
+    /// the others; within these by age, which is that of their inodes; at the end what no process holds any more. So what a
+    /// cap cuts is the crowd. The kernel gives them in the order of its hash, in which neighbours have nothing in common; in
+    /// this one they are alike, for a reader, and for the compressor, which needs a third less for the same text.
     fn sort(&mut self) {
-        self.inet.sort_unstable_by_key(|s| {
+        let listening: HashSet<u16> = self.inet.iter().filter(|s| s.state == LISTEN).map(|s| s.local_port).collect();
+        let rank = |s: &Inet| match () {
+            () if s.state == LISTEN => 0,
+            () if s.has_data_waiting() => 1,
+            () if listening.contains(&s.local_port) => 2,
+            () => 3,
+        };
+        self.inet.sort_by_cached_key(|s| {
             let table = (s.proto, s.local.is_ipv6());
-            (table, s.state != LISTEN, s.inode == 0, s.inode, s.local_port, s.remote, s.remote_port)
+            (table, rank(s), s.inode == 0, s.inode, s.local_port, s.remote, s.remote_port)
         });
         self.unix.sort_unstable_by_key(|u| u.inode);
     }

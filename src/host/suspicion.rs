@@ -101,12 +101,14 @@ mod tests {
     use super::*;
     use crate::host::stat::{Stat, Status};
     use crate::host::tasks::Thread;
+    use crate::model::Mono;
 
     #[test]
     fn a_queue_for_the_memory_lock_is_seen_in_any_thread() {
         let wait = |wchan: &[u8]| Wait { wchan: Some(wchan.into()), ..Wait::default() };
         let stat = |pid, state| Stat { pid, state, ..Stat::default() };
         let mut p = Process {
+            at: Mono(0),
             stat: stat(7, b'S'),
             status: Status::default(),
             wait: wait(b"futex_do_wait"),

@@ -13,10 +13,14 @@
 
 use crate::host::Root;
 use crate::host::bytes::{lines, number, signed, words};
+use crate::host::names::Names;
 use crate::host::stat::{Stat, Status, parse_cgroup, parse_stat, parse_status, stat_of_status};
 use crate::host::worth;
+use crate::model::Mono;
+use crate::sys::clock;
 use crate::sys::procdir::{Buf, Name, ProcDir};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Most processes looked at; kernel.pid_max is 4 Mi at most, and such a table says nothing more.
@@ -74,7 +78,7 @@ impl Machine {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wait {
     /// The kernel function; `None` when running or not allowed to know.
-    pub wchan: Option<Box<[u8]>>,
+    pub wchan: Option<Arc<[u8]>>,
     /// `number args… sp pc`; for tasks in state D, and those that wait for a FUSE server.
     pub syscall: Option<Box<[u8]>>,
     /// One frame a line; for the same tasks.
@@ -99,13 +103,15 @@ pub struct Threads {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
+    /// When `stat` was read.
+    pub at: Mono,
     pub stat: Stat,
     pub status: Status,
     pub wait: Wait,
     /// Inside execve: only what `status` says is known of it, everything else waits for it.
     pub in_execve: bool,
     pub oom_score_adj: Option<i64>,
-    pub cgroup: Option<Box<[u8]>>,
+    pub cgroup: Option<Arc<[u8]>>,
     /// In the kernel's order, without the first (whose figures are the process's own `stat`).
     pub threads: Vec<Thread>,
     /// Threads beyond the caps.
@@ -136,6 +142,7 @@ pub struct Scanner {
 pub struct Scratch {
     buf: Buf,
     tids: Vec<u64>,
+    names: Names,
     /// Reads everything of a process inside execve too, and may wait for it for ever.
     brave: bool,
 }
@@ -182,13 +189,14 @@ impl Scanner {
 
     /// Everything about one process but its threads. Never fails: what cannot be read is `None` in it.
     pub fn look(&self, scratch: &mut Scratch, pid: i32) -> Seen {
-        let buf = &mut scratch.buf;
+        let brave = scratch.brave;
+        let Scratch { buf, names, .. } = scratch;
         let Ok(dir) = self.proc.open_dir(Name::number(pid.unsigned_abs().into()).as_cstr()) else { return Seen::Gone };
         let status = match dir.read_record(c"status", buf, STATUS_CAP) {
             Ok(_) => parse_status(buf),
             Err(_) => Status::default(),
         };
-        let in_execve = status.in_execve() && !scratch.brave;
+        let in_execve = status.in_execve() && !brave;
         let stat = match dir.read_record(if in_execve { c"status" } else { c"stat" }, buf, STATUS_CAP) {
             Ok(_) if in_execve => stat_of_status(pid, buf),
             Ok(_) => parse_stat(buf),
@@ -197,7 +205,8 @@ impl Scanner {
         };
         let Some(stat) = stat else { return Seen::Hidden(pid) };
         let mut process = Process {
-            wait: if in_execve { Wait::default() } else { self.wait(&dir, stat.state, None, buf) },
+            at: clock::mono(),
+            wait: if in_execve { Wait::default() } else { self.wait(&dir, stat.state, None, (buf, names)) },
             stat,
             status,
             in_execve,
@@ -211,7 +220,7 @@ impl Scanner {
                 process.oom_score_adj = signed(buf.trim_ascii());
             }
             if dir.read_record(c"cgroup", buf, 16_384).is_ok() {
-                process.cgroup = parse_cgroup(buf).map(Into::into);
+                process.cgroup = parse_cgroup(buf).map(|c| names.keep(c));
             }
         }
         Seen::Process(Box::new(process))
@@ -240,7 +249,7 @@ impl Scanner {
                 continue;
             }
             let Some(stat) = parse_stat(&scratch.buf) else { continue };
-            let wait = self.wait(&tasks, stat.state, Some(tid), &mut scratch.buf);
+            let wait = self.wait(&tasks, stat.state, Some(tid), (&mut scratch.buf, &mut scratch.names));
             threads.list.push(Thread { stat, wait });
         }
         if more {
@@ -251,27 +260,29 @@ impl Scanner {
     }
 
     /// Where it waits. `tid`: of a thread, with `dir` its process's `task` directory.
-    fn wait(&self, dir: &ProcDir, state: u8, tid: Option<u64>, buf: &mut Buf) -> Wait {
+    fn wait(&self, dir: &ProcDir, state: u8, tid: Option<u64>, (buf, names): (&mut Buf, &mut Names)) -> Wait {
         let mut wait = Wait::default();
         // Running and dead tasks wait for nothing.
         if matches!(state, b'R' | b'Z' | b'X') {
             return wait;
         }
-        let mut read = |file: &'static str, cap: usize| -> io::Result<Box<[u8]>> {
+        let read = |file: &'static str, buf: &mut Buf, cap: usize| -> io::Result<()> {
             let name = match tid {
                 Some(tid) => Name::build("", tid, file),
                 None => Name::literal(&file[1..]),
             };
-            dir.read_record(name.as_cstr(), buf, cap)?;
-            Ok(buf.trim_ascii().into())
+            dir.read_record(name.as_cstr(), buf, cap).map(drop)
         };
         // "0": it runs, or we may not know.
-        wait.wchan = read("/wchan", 256).ok().filter(|w| !w.is_empty() && **w != b"0"[..]);
+        if read("/wchan", buf, 256).is_ok() {
+            wait.wchan = Some(buf.trim_ascii()).filter(|w| !w.is_empty() && *w != b"0").map(|w| names.keep(w));
+        }
+        let mut text = |file, cap| read(file, buf, cap).map(|()| Box::<[u8]>::from(buf.trim_ascii()));
         // A FUSE server that does not answer is first waited for in state S (fs/fuse/dev.c: request_wait_answer).
         if state == b'D' || wait.wchan.as_deref() == Some(b"request_wait_answer") {
-            wait.syscall = read("/syscall", 512).ok().filter(|s| !s.is_empty());
+            wait.syscall = text("/syscall", 512).ok().filter(|s| !s.is_empty());
             if take(&self.stacks_left) {
-                match read("/stack", STACK_CAP) {
+                match text("/stack", STACK_CAP) {
                     Ok(s) => wait.stack = (!s.is_empty()).then_some(s),
                     Err(e) if matches!(e.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => {
                         self.stacks_denied.fetch_add(1, Ordering::Relaxed);

@@ -4,6 +4,7 @@
 //! ss and netstat, and a summary of who is near its limit. Mapped files are not listed: `maps` takes the
 //! target's memory lock.
 
+use crate::archive::Effort;
 use crate::capture::collectors::socket_text::{self, Owner, Owners};
 use crate::capture::collectors::{sockets, tasks};
 use crate::capture::content::Pieces;
@@ -177,7 +178,7 @@ struct Columns<'a> {
 
 impl Lsof<'_> {
     fn text(&self, opened: &[Open]) -> Pieces {
-        let mut text = Pieces::default();
+        let mut text = Pieces::new(Effort::Rows);
         text.open().extend_from_slice(
             b"COMMAND       PID     USER   FD      TYPE             DEVICE  SIZE/OFF      NODE NAME\n",
         );

@@ -24,16 +24,23 @@ pub const SPEC: Spec = Spec {
 const RING_CAP: usize = 20 << 20;
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
-    collect(ctx, sink, "sos_commands/kernel/dmesg", Some("lastgasp/kmsg.txt"))
+    collect(ctx, sink, Reading::First)
 }
 
-/// Puts the ring into the entry `dmesg`, and as it is into the entry `raw`.
-pub(crate) fn collect(
-    ctx: &Context,
-    sink: &mut Sink,
-    dmesg_entry: &str,
-    raw_entry: Option<&str>,
-) -> Result<(), CollectError> {
+/// Which of the readings of one capture.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    First,
+    /// Only what the first has not; all of it where there was no first.
+    Late,
+}
+
+/// Puts the ring as dmesg prints it into one entry; at the first reading as it is into another one.
+pub(crate) fn collect(ctx: &Context, sink: &mut Sink, reading: Reading) -> Result<(), CollectError> {
+    let dmesg_entry = match reading {
+        Reading::First => "sos_commands/kernel/dmesg",
+        Reading::Late => "lastgasp/dmesg_late.txt",
+    };
     if !ctx.root.is_real() {
         return Err(CollectError::Skipped("the log ring belongs to the machine, not to a directory".into()));
     }
@@ -42,10 +49,25 @@ pub(crate) fn collect(
             if ring.overruns > 0 {
                 sink.missing("kernel log records", format!("overwritten {} times while they were read", ring.overruns));
             }
-            let text = dmesg(&ring.records);
-            sink.put_cut(dmesg_entry, text, ring.truncated)?;
-            if let Some(raw) = raw_entry {
-                sink.put_cut(raw, ring.records, ring.truncated)?;
+            let known = ctx.shared.kernel_log_end.get().copied();
+            let records = match known.filter(|_| reading == Reading::Late) {
+                Some(next) => {
+                    let (new, lost) = since(&ring.records, next);
+                    if lost > 0 {
+                        let why = "overwritten between the two readings of the ring";
+                        sink.missing(format!("{lost} kernel log records"), why);
+                    }
+                    new
+                }
+                None => &ring.records,
+            };
+            sink.put_cut(dmesg_entry, dmesg(records), ring.truncated)?;
+            if reading == Reading::First {
+                if let Some(last) = last_sequence(&ring.records) {
+                    // Nobody else has set it: this reading is the first.
+                    let _ = ctx.shared.kernel_log_end.set(last + 1);
+                }
+                sink.put_cut("lastgasp/kmsg.txt", ring.records, ring.truncated)?;
             }
             Ok(())
         }
@@ -63,6 +85,36 @@ pub(crate) fn collect(
             }
         },
     }
+}
+
+/// The sequence number of a record's first line; `None` for the lines of its properties.
+fn sequence(line: &[u8]) -> Option<u64> {
+    if line.first() == Some(&b' ') { None } else { line.split(|b| *b == b',').nth(1).and_then(number) }
+}
+
+fn last_sequence(records: &[u8]) -> Option<u64> {
+    let mut end = records.len();
+    while end > 0 {
+        let start = memchr::memrchr(b'\n', &records[..end - 1]).map_or(0, |at| at + 1);
+        if let Some(n) = sequence(&records[start..end]) {
+            return Some(n);
+        }
+        end = start;
+    }
+    None
+}
+
+/// The records from number `next` on, and how many of them are not there any more.
+fn since(records: &[u8], next: u64) -> (&[u8], u64) {
+    let mut at = 0;
+    while at < records.len() {
+        let end = memchr::memchr(b'\n', &records[at..]).map_or(records.len(), |n| at + n + 1);
+        if let Some(n) = sequence(&records[at..end]).filter(|n| *n >= next) {
+            return (&records[at..], n - next);
+        }
+        at = end;
+    }
+    (&[], 0)
 }
 
 /// The ring as text through syslog(2), where /dev/kmsg cannot be opened.
@@ -145,5 +197,13 @@ mod tests {
         let want = "[    0.000000] Linux version 6.1\n[    1.234567] a\n[    1.234567] b \\ \\x1b[2J ü \\q\n[99999.999999] late\n";
         assert_eq!(String::from_utf8_lossy(&dmesg(records)), want);
         assert_eq!(without_levels(b"<6>[    0.1] a\n<x>b\n\n<12>"), b"[    0.1] a\n<x>b\n\n\n");
+    }
+    #[test]
+    fn a_later_reading_begins_where_the_first_ended() {
+        let records = b"6,7,0,-;a\n SUBSYSTEM=x\n6,8,1,-;b\n6,11,2,-;c\n KEY=1,2,3\n";
+        assert_eq!((last_sequence(records), last_sequence(b" KEY=1\n"), last_sequence(b"")), (Some(11), None, None));
+        assert_eq!(since(records, 8), (&records[23..], 0));
+        assert_eq!(since(records, 9), (&b"6,11,2,-;c\n KEY=1,2,3\n"[..], 2), "9 and 10 were overwritten");
+        assert_eq!(since(records, 12), (&b""[..], 0));
     }
 }

@@ -15,12 +15,13 @@ use crate::host::bytes::{push_number, push_safe, push_word};
 use crate::host::limits::{Io, Limit, Limits, parse_io, parse_limits};
 use crate::host::links::{Links, Shelf};
 use crate::host::mask::mask_cmdline;
+use crate::host::names::Names;
 use crate::host::ps::{self, Shape};
 use crate::host::suspicion::{Suspicion, is_memory_wait};
 use crate::host::tasks::{Process, Table};
 use crate::host::users::Users;
 use crate::host::worth;
-use crate::model::Pid;
+use crate::model::{Mono, Pid};
 use crate::sys::capability::Capability;
 use crate::sys::procdir::{Buf, Name, ProcDir};
 use crate::sys::{clock, rlimit};
@@ -53,10 +54,10 @@ const PIDS_MAX: usize = 200;
 /// What never blocks; kept even when the command line hangs.
 #[derive(Debug, Default)]
 struct Early {
-    exe: Option<Box<[u8]>>,
-    cwd: Option<Box<[u8]>>,
-    io: Option<Io>,
-    limits: Limits,
+    exe: Option<Arc<[u8]>>,
+    cwd: Option<Arc<[u8]>>,
+    io: Option<(Mono, Io)>,
+    limits: Option<Arc<Limits>>,
     denied: bool,
 }
 
@@ -67,7 +68,7 @@ struct Late {
     cmdline: Option<Vec<u8>>,
     cmdline_cut: bool,
     /// Sorted names, a blank before each; `None`: not allowed.
-    environ: Option<Box<[u8]>>,
+    environ: Option<Arc<[u8]>>,
     denied: bool,
 }
 
@@ -110,6 +111,10 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let items: Arc<Vec<Item>> = Arc::new(user_space.map(Item::new).collect());
     let cached = ctx.shared.command_lines.get().cloned().unwrap_or_default();
     let outcome = read_all(&items, (proc, links), real, ctx);
+    let mut io: Vec<_> = items.iter().filter_map(|i| Some((i.pid, i.early.get()?.io?))).collect();
+    io.sort_unstable_by_key(|(pid, _)| *pid);
+    // Nobody else sets it.
+    let _ = ctx.shared.io.set(io);
     let hung = Hung { table: &table, items: &items, cached: &cached };
     let unreadable = hung.tell(&outcome, sink);
     let mut details: BTreeMap<i32, (&Item, Option<Late>)> =
@@ -156,13 +161,13 @@ fn read_all(items: &Arc<Vec<Item>>, (proc, links): (ProcDir, Arc<Shelf>), real: 
     };
     let (theirs, late) = (Arc::clone(&proc), Arc::clone(items));
     let shelf = Arc::clone(&links);
-    let outcome = wary.sweep(&PER_PROCESS, items, ctx.deadline, Buf::default, move |buf, item, _| {
-        look(&theirs, &shelf, buf, real, item)
+    let outcome = wary.sweep(&PER_PROCESS, items, ctx.deadline, Scratch::default, move |scratch, item, _| {
+        look(&theirs, &shelf, scratch, real, item)
     });
     // What never waits is read of those too that were spared.
     let spared = Arc::new(outcome.spared.clone());
-    PER_PROCESS.sweep(spared, ctx.deadline, Buf::default, move |buf, i: &usize, _| {
-        look_early(&proc, &links, buf, real, &late[*i]);
+    PER_PROCESS.sweep(spared, ctx.deadline, Scratch::default, move |scratch, i: &usize, _| {
+        look_early(&proc, &links, scratch, real, &late[*i]);
     });
     outcome
 }
@@ -243,8 +248,26 @@ struct Unreadable {
     note: String,
 }
 
+/// What a reading thread keeps between processes.
+#[derive(Default)]
+struct Scratch {
+    buf: Buf,
+    names: Names,
+    /// Of the process before: nearly all processes have the same.
+    last_limits: Arc<Limits>,
+}
+
+/// The copy of `new` that there is, if it is that of the process before.
+fn shared(last: &mut Arc<Limits>, new: Limits) -> Arc<Limits> {
+    if **last != new {
+        *last = Arc::new(new);
+    }
+    Arc::clone(last)
+}
+
 /// What never waits for the memory lock.
-fn look_early(proc: &ProcDir, links: &Shelf, buf: &mut Buf, real: bool, item: &Item) -> Option<ProcDir> {
+fn look_early(proc: &ProcDir, links: &Shelf, scratch: &mut Scratch, real: bool, item: &Item) -> Option<ProcDir> {
+    let Scratch { buf, names, last_limits } = scratch;
     let dir = proc.open_dir(Name::number(item.pid.unsigned_abs().into()).as_cstr()).ok()?;
     // Inside execve all but the command line waits, and that is not there yet.
     if item.in_execve {
@@ -257,7 +280,7 @@ fn look_early(proc: &ProcDir, links: &Shelf, buf: &mut Buf, real: bool, item: &I
     } else {
         for (name, slot) in [(c"exe", &mut early.exe), (c"cwd", &mut early.cwd)] {
             match dir.read_link(name, buf, 4096) {
-                Ok(()) => *slot = Some((**buf).into()),
+                Ok(()) => *slot = Some(names.keep(buf)),
                 Err(e) => refused |= is_denied(&e),
             }
         }
@@ -266,14 +289,16 @@ fn look_early(proc: &ProcDir, links: &Shelf, buf: &mut Buf, real: bool, item: &I
         }
     }
     match dir.read_record(c"io", buf, 512) {
-        Ok(_) => early.io = Some(parse_io(buf)),
+        Ok(_) => early.io = Some((clock::mono(), parse_io(buf))),
         Err(e) => refused |= is_denied(&e),
     }
     // Five system calls instead of a file that the kernel formats in 19 µs; another user's want
     // CAP_SYS_RESOURCE, which the file does not.
     match real.then(|| rlimit::of(Pid(item.pid))).transpose() {
-        Ok(Some(l)) => early.limits = Limits::from(l),
-        _ if dir.read_record(c"limits", buf, 4096).is_ok() => early.limits = parse_limits(buf),
+        Ok(Some(l)) => early.limits = Some(shared(last_limits, Limits::from(l))),
+        _ if dir.read_record(c"limits", buf, 4096).is_ok() => {
+            early.limits = Some(shared(last_limits, parse_limits(buf)))
+        }
         _ => {}
     }
     early.denied = refused;
@@ -282,8 +307,9 @@ fn look_early(proc: &ProcDir, links: &Shelf, buf: &mut Buf, real: bool, item: &I
     Some(dir)
 }
 
-fn look(proc: &ProcDir, links: &Shelf, buf: &mut Buf, real: bool, item: &Item) -> Late {
-    let Some(dir) = look_early(proc, links, buf, real, item) else { return Late::default() };
+fn look(proc: &ProcDir, links: &Shelf, scratch: &mut Scratch, real: bool, item: &Item) -> Late {
+    let Some(dir) = look_early(proc, links, scratch, real, item) else { return Late::default() };
+    let Scratch { buf, names, .. } = scratch;
     let mut late = Late::default();
     if let Ok(cut) = dir.read_record(c"cmdline", buf, CMDLINE_CAP)
         && !buf.is_empty()
@@ -296,7 +322,7 @@ fn look(proc: &ProcDir, links: &Shelf, buf: &mut Buf, real: bool, item: &Item) -
         late.cmdline = Some(safe);
     }
     match dir.read_record(c"environ", buf, ENVIRON_CAP) {
-        Ok(_) => late.environ = Some(variable_names(buf)),
+        Ok(_) => late.environ = Some(names.keep(&variable_names(buf))),
         Err(e) => late.denied = is_denied(&e),
     }
     late
@@ -308,7 +334,7 @@ fn is_denied(e: &io::Error) -> bool {
 
 /// Sorted names of `NAME=value` entries, a blank before each. What does not look like a name might be a value: left
 /// out.
-fn variable_names(environ: &[u8]) -> Box<[u8]> {
+fn variable_names(environ: &[u8]) -> Vec<u8> {
     fn name(entry: &[u8]) -> Option<&[u8]> {
         let name = &entry[..memchr::memchr(b'=', entry)?];
         let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'%' | b'(' | b')');
@@ -322,7 +348,7 @@ fn variable_names(environ: &[u8]) -> Box<[u8]> {
         joined.push(b' ');
         joined.extend_from_slice(name);
     }
-    joined.into()
+    joined
 }
 
 type Details<'a> = BTreeMap<i32, (&'a Item, Option<Late>)>;
@@ -406,14 +432,14 @@ fn figures(table: &Table, details: &Details) -> Vec<u8> {
             out.push(b'\t');
             push_safe(&mut out, text.unwrap_or_default());
         }
-        let io = early.io.unwrap_or_default();
+        let (_, io) = early.io.unwrap_or_default();
         for n in [io.read_bytes, io.write_bytes, io.read_chars, io.write_chars] {
             out.push(b'\t');
             if let Some(n) = n {
                 push_number(&mut out, n);
             }
         }
-        let l = &early.limits;
+        let l = early.limits.as_deref().copied().unwrap_or_default();
         let hard = l.open_files.map(|x| Limit { soft: x.hard, hard: x.hard });
         for limit in [l.open_files, hard, l.processes, l.core_bytes, l.locked_bytes, l.address_bytes] {
             out.push(b'\t');
@@ -430,7 +456,7 @@ fn figures(table: &Table, details: &Details) -> Vec<u8> {
 
 /// Processes with the same names share a line: workers have the environment of their parent.
 fn environments(details: &mut Details) -> Vec<u8> {
-    let mut groups = HashMap::<Box<[u8]>, Vec<i32>>::new();
+    let mut groups = HashMap::<Arc<[u8]>, Vec<i32>>::new();
     for (pid, (_, late)) in details.iter_mut() {
         if let Some(names) = late.as_mut().and_then(|l| l.environ.take()).filter(|n| !n.is_empty()) {
             groups.entry(names).or_default().push(*pid);
@@ -463,6 +489,6 @@ mod tests {
         let names = variable_names(
             b"PATH=/bin\0DB_PASSWORD=s3cret\0s3cret\0=x\0a b=c\0PATH=/usr\0BASH_FUNC_x%%=() {\n s3cret\n}\0",
         );
-        assert_eq!(*names, *b" BASH_FUNC_x%% DB_PASSWORD PATH");
+        assert_eq!(names, b" BASH_FUNC_x%% DB_PASSWORD PATH");
     }
 }

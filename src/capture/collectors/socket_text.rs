@@ -42,7 +42,7 @@ impl<'a> Owners<'a> {
 
 /// `ss -peaonmi`: two lines for a TCP or UDP socket, one for a unix one.
 pub(crate) fn ss(sockets: &Sockets, owners: &Owners) -> Pieces {
-    let mut text = Pieces::new(Effort::Thorough);
+    let mut text = Pieces::new(Effort::Rows);
     text.open().extend_from_slice(
         b"Netid State      Recv-Q Send-Q Local Address:Port                Peer Address:Port                 Process\n",
     );
@@ -132,7 +132,7 @@ fn ss_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
     }
     if let Some(name) = &s.congestion {
         out.push(b' ');
-        push_word(out, name);
+        push_word(out, name.name());
     }
     if let Some(i) = &s.info {
         tcp_info(out, i);
@@ -245,7 +245,7 @@ fn users(out: &mut Vec<u8>, owners: &[Owner]) {
 
 /// `netstat -W -neopa`. The reference count of a unix socket is not in sock_diag: a dash stands for it.
 pub(crate) fn netstat(sockets: &Sockets, owners: &Owners) -> Pieces {
-    let mut text = Pieces::new(Effort::Thorough);
+    let mut text = Pieces::new(Effort::Rows);
     text.open().extend_from_slice(
         b"Active Internet connections (servers and established)\n\
           Proto Recv-Q Send-Q Local Address           Foreign Address         State       User       Inode      PID/Program name     Timer\n",
@@ -349,6 +349,7 @@ fn program(out: &mut Vec<u8>, owners: &[Owner]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::sockets::Congestion;
 
     #[test]
     fn shapes() {
@@ -372,7 +373,7 @@ mod tests {
             uid: 33,
             inode: 9,
             skmem: Some([0, 131_072, 0, 16_384, 0, 0, 0, 0, 1]),
-            congestion: Some(b"cubic"[..].into()),
+            congestion: Congestion::new(b"cubic"),
             info: Some(Box::new(TcpInfo { rto_us: 204_000, rtt_us: 44, rttvar_us: 1_022, ..TcpInfo::default() })),
         }];
         let unix = vec![Unix {

@@ -1,13 +1,15 @@
 //! `sockets`: every TCP, UDP and unix socket with its queues, timers and TCP figures.
 //!
-//! `lastgasp/sockets.tsv` has one line a socket; `lastgasp/sockets_summary.txt` answers the first questions:
-//! which listener does not accept, how many connections are in which state on which port, and which peer
-//! holds them all.
+//! `lastgasp/sockets.tsv` has one line a socket, of those with nothing to tell only the first; all of them are in the
+//! next tier's `ss`, with their owners. `lastgasp/sockets_summary.txt` answers the first questions: which listener does
+//! not accept, how many connections are in which state on which port, and which peer holds them all.
 
+use crate::archive::Effort;
 use crate::capture::content::Pieces;
 use crate::capture::guard::Sweep;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::bytes::{push_ip, push_number, push_word};
+use crate::host::queues::Moment;
 use crate::host::sockets::{self, CLOSE, From, Inet, LISTEN, Proto, Sockets, Unix};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -29,6 +31,9 @@ pub const SPEC: Spec = Spec {
 
 /// The kernel may wait for modprobe before it answers; 10,000 sockets take 12 ms when it does not.
 pub(crate) const DUMP_GUARD: Sweep = Sweep { per_item: Duration::from_millis(1_500), max_stuck: 1, workers: 1 };
+/// Lines of sockets without data waiting, of each table: 40,000 idle connections tell no more, and the first tier is to be
+/// on the disk before anything else happens.
+const IDLE_MAX: usize = 1_000;
 /// Peers and ports shown in the summary.
 const TOP: usize = 50;
 
@@ -36,6 +41,10 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let sockets = read(ctx, sink);
     sink.put("lastgasp/sockets_summary.txt", summary(&sockets))?;
     sink.put_pieces("lastgasp/sockets.tsv", table(&sockets))?;
+    let mut queues = Moment::read(&ctx.root);
+    queues.set_listeners(sockets.inet.iter().filter(|s| s.proto == Proto::Tcp));
+    // Nobody else sets either.
+    let _ = ctx.shared.queues.set(queues);
     let _ = ctx.shared.sockets.set(sockets);
     Ok(())
 }
@@ -69,20 +78,26 @@ pub(crate) fn proto_name(s: &Inet) -> &'static str {
     }
 }
 
+/// All but the idle ones beyond [`IDLE_MAX`] of a table, in the order of [`Sockets`].
+fn listed(sockets: &Sockets) -> impl Iterator<Item = &Inet> {
+    let mut idle = HashMap::<&str, usize>::new();
+    sockets.inet.iter().filter(move |s| {
+        if s.state == LISTEN || s.has_data_waiting() {
+            return true;
+        }
+        let n = idle.entry(proto_name(s)).or_default();
+        *n += 1;
+        *n <= IDLE_MAX
+    })
+}
+
 fn table(sockets: &Sockets) -> Pieces {
-    let mut text = Pieces::default();
+    let mut text = Pieces::new(Effort::Rows);
     text.open().extend_from_slice(
         b"proto\tstate\tlocal\tlocal_port\tremote\tremote_port\trecv_q\tsend_q\tuid\tinode\ttimer\ttimer_ms\tretransmits\t\
           rtt_us\tunacked\tlost\tretrans\ttotal_retrans\tcwnd\tbytes_acked\tbytes_received\tlast_received_ms\tdrops\tname_or_peer\n",
     );
-    // Where the cap cuts, connections that simply are there are cut.
-    let mut inet: Vec<&Inet> = sockets.inet.iter().collect();
-    inet.sort_by_key(|s| match () {
-        () if s.state == LISTEN => 0,
-        () if s.rqueue > 0 || s.wqueue > Some(0) || s.retransmits > 0 => 1,
-        () => 2,
-    });
-    for s in inet {
+    for s in listed(sockets) {
         text.pack();
         inet_line(text.open(), s);
     }
@@ -212,6 +227,13 @@ fn by_state(out: &mut Vec<u8>, sockets: &Sockets) {
         let _ = write!(out, " {state}={n}");
     }
     out.push(b'\n');
+    let left_out = sockets.inet.len() - listed(sockets).count();
+    if left_out > 0 {
+        let _ = writeln!(
+            out,
+            "{left_out} without data waiting are not in sockets.tsv; the text of ss in the next tier has them"
+        );
+    }
 }
 
 /// Listeners in the order of how full their queue is. A full one refuses new connections although its
@@ -276,13 +298,7 @@ fn by_peer(out: &mut Vec<u8>, sockets: &Sockets) {
 
 /// Connections that do not move: unread or unacknowledged data, retransmits. The worst first.
 fn trouble(out: &mut Vec<u8>, sockets: &Sockets) {
-    let mut bad: Vec<&Inet> = sockets
-        .inet
-        .iter()
-        .filter(|s| {
-            s.proto == Proto::Tcp && s.state != LISTEN && (s.rqueue > 0 || s.wqueue > Some(0) || s.retransmits > 0)
-        })
-        .collect();
+    let mut bad: Vec<&Inet> = sockets.inet.iter().filter(|s| s.proto == Proto::Tcp && s.has_data_waiting()).collect();
     let unread: u64 = bad.iter().map(|s| u64::from(s.rqueue)).sum();
     let unsent: u64 = bad.iter().map(|s| u64::from(s.wqueue.unwrap_or(0))).sum();
     let _ = writeln!(
@@ -363,5 +379,23 @@ mod tests {
         let columns = |l: &str| l.split('\t').count();
         let head = table.lines().next().expect("a header");
         assert!(table.lines().all(|l| columns(l) == columns(head)), "{table}");
+        assert_eq!(table.lines().count(), 1 + s.inet.len() + s.unix.len());
+    }
+
+    #[test]
+    fn idle_connections_beyond_a_thousand_are_counted_and_not_listed() {
+        let mut inet: Vec<Inet> = (0..IDLE_MAX + 7).map(|_| tcp(1, 80, [10, 0, 0, 1], 0, 0)).collect();
+        inet.push(tcp(1, 80, [10, 0, 0, 2], 5, 0));
+        inet.push(tcp(LISTEN, 80, [0; 4], 0, 128));
+        let s = Sockets { inet, ..Sockets::default() };
+        let table = String::from_utf8(table(&s).finish().to_vec()).expect("text");
+        assert_eq!(
+            table.lines().count(),
+            1 + IDLE_MAX + 2,
+            "a header, the idle ones, the listener, the one that waits"
+        );
+        assert!(table.contains("10.0.0.2") && table.contains("LISTEN"));
+        let summary = String::from_utf8(summary(&s)).expect("text");
+        assert!(summary.contains("\n7 without data waiting are not in sockets.tsv"), "{summary}");
     }
 }

@@ -1,4 +1,5 @@
-//! Kernel parameters: each file of /proc/sys, and all in one text as `sysctl -a` prints them.
+//! Kernel parameters: all in one text as `sysctl -a` prints them, and as files those that readers of an archive open as
+//! files (xsos and what is like it).
 
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Stop, Tier};
 use crate::host::sysctl::{Tree, lines, walk};
@@ -37,12 +38,9 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
             match ctx.root.read(&path, CAP) {
                 Ok(got) => {
                     lines(&path, &got.bytes, &mut all);
-                    // Half of all parameters are those of single interfaces: the text has them, and nobody
-                    // looks for them as files.
-                    if path.contains("/conf/") || path.contains("/neigh/") {
-                        continue;
+                    if wanted_as_file(&path) {
+                        sink.put_cut(path.trim_start_matches('/'), got.bytes, got.truncated)?;
                     }
-                    sink.put_cut(path.trim_start_matches('/'), got.bytes, got.truncated)?;
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => denied += 1,
                 // Parameters that were never set, or whose feature is off, answer EIO, EINVAL or ENXIO;
@@ -59,4 +57,41 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     }
     sink.put_cut("sos_commands/kernel/sysctl_-a", all, cut)?;
     if cut { Err(Stop::Cancelled.into()) } else { Ok(()) }
+}
+
+/// Of the network two thirds are those of single interfaces, of packet filters and of protocols that nobody tunes: the text
+/// has them. Each file would cost its header, its line in the manifest and its hash, ten times what is in it.
+fn wanted_as_file(path: &str) -> bool {
+    let Some(net) = path.strip_prefix("/proc/sys/net/") else { return true };
+    let wanted = [
+        "core/",
+        "ipv4/tcp_",
+        "ipv4/udp_",
+        "ipv4/ip_local_",
+        "ipv4/ip_forward",
+        "ipv4/icmp_echo_ignore_",
+        "netfilter/nf_conntrack_max",
+        "netfilter/nf_conntrack_count",
+    ];
+    wanted.iter().any(|w| net.starts_with(w)) || net.ends_with("conf/all/disable_ipv6")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_the_network_are_chosen() {
+        for (path, want) in [
+            ("/proc/sys/kernel/panic", true),
+            ("/proc/sys/net/core/somaxconn", true),
+            ("/proc/sys/net/ipv4/tcp_mem", true),
+            ("/proc/sys/net/ipv6/conf/all/disable_ipv6", true),
+            ("/proc/sys/net/ipv4/conf/eth0/rp_filter", false),
+            ("/proc/sys/net/netfilter/nf_conntrack_max", true),
+            ("/proc/sys/net/netfilter/nf_log/0", false),
+        ] {
+            assert_eq!(wanted_as_file(path), want, "{path}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! `task_rates`: what tasks do at this moment, from two readings a second apart; and which of those that are
-//! blocked, or belong to what failed, move at all, from some looks at each within that second.
+//! `task_rates`: what tasks do at this moment, from two readings at least a second apart, of which the first is that of
+//! the tiers before; and which of those that are blocked, or belong to what failed, move at all, from some looks at each.
 //!
 //! `lastgasp/task_rates.txt` is to be read, `lastgasp/task_rates.jsonl` to be searched; `lastgasp/task_motion.txt`
 //! has a verdict in words for each task that was looked at, with its stacks.
@@ -9,8 +9,9 @@ use crate::capture::guard::PER_PROCESS;
 use crate::capture::subject::Service;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::bytes::{push_json, push_word};
+use crate::host::limits::Io;
 use crate::host::second_look::{self, Look, Rates, Sample, TaskId};
-use crate::host::tasks::Table;
+use crate::host::tasks::{Process, Table};
 use crate::host::worth;
 use crate::model::Mono;
 use crate::sys::capability::Capability;
@@ -32,13 +33,13 @@ pub const SPEC: Spec = Spec {
     capabilities: &[Capability::SysPtrace, Capability::SysAdmin],
 };
 
-/// Time between the two readings. The kernel counts CPU time in ticks of 10 ms at most: 1 % is one tick.
+/// Time between the two readings, or longer. The kernel counts CPU time in ticks of 10 ms at most: 1 % is one tick.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Between the looks at one task. A disk that works at all answers within.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// Looks at each, before the one at the end of the window.
 const LOOKS: usize = 3;
-/// Processes whose rates are taken: 0.1 ms each for both readings.
+/// Processes whose rates are taken: 40 µs each for the second reading.
 const PROCESSES_MAX: usize = 400;
 /// Tasks that are looked at: 0.1 ms and up to 2 KB of text each.
 const WATCHED_MAX: usize = 400;
@@ -52,19 +53,23 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let order = worth::order(&table, |p| service.has(p));
     let mut rounds = Rounds::new(ctx, &table)?;
 
-    let chosen = choose(&table, &order, &service, &mut rounds);
     let watched = watch(&table, &order, &service, sink);
+    let early = match ctx.shared.io.get() {
+        Some(_) => Vec::new(),
+        None => rounds.io(&table),
+    };
     let began = clock::mono();
-    let first = rounds.samples(&chosen);
     let mut looks: Vec<Vec<Look>> = watched.iter().map(|_| Vec::new()).collect();
     for n in 0..LOOKS {
         rounds.look(&watched, &mut looks);
         if n + 1 < LOOKS && !watched.is_empty() {
-            rounds.wait_until(clock::mono().plus(BETWEEN_LOOKS));
+            ctx.wait_until(clock::mono().plus(BETWEEN_LOOKS));
         }
     }
-    rounds.wait_until(began.plus(WINDOW));
+    let first = table.processes.iter().map(|p| p.at).max();
+    ctx.wait_until(first.filter(|_| watched.is_empty()).unwrap_or(began).plus(WINDOW));
     rounds.look(&watched, &mut looks);
+    let chosen = choose(&table, &order, &service, &mut rounds);
     let second = rounds.samples(&chosen);
     if rounds.stuck > 0 {
         sink.missing(format!("rates of {} tasks", rounds.stuck), "did not answer in 200 ms");
@@ -74,14 +79,11 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let measured: Vec<Measured> = chosen
         .iter()
         .filter_map(|id| {
-            let (a, b) = (first.get(&id.pid)?, second.get(&id.pid)?);
-            let process = table.get(id.pid);
-            Some(Measured {
-                id: *id,
-                sample: b,
-                rates: Rates::between(a, b, hz)?,
-                of_service: process.is_some_and(|p| service.has(p)),
-            })
+            let (process, sample) = (table.get(id.pid)?, second.get(&id.pid)?);
+            let io = ctx.shared.io.get().unwrap_or(&early);
+            let io = io.binary_search_by_key(&id.pid, |(pid, _)| *pid).ok().map(|at| io[at].1);
+            let rates = Rates::between(&Sample::of(process, io), sample, hz)?;
+            Some(Measured { id: *id, sample, rates, of_service: service.has(process) })
         })
         .collect();
     sink.put("lastgasp/task_rates.txt", text(&measured))?;
@@ -103,7 +105,9 @@ struct Rounds<'a> {
 impl<'a> Rounds<'a> {
     fn new(ctx: &'a Context, table: &Table) -> Result<Rounds<'a>, CollectError> {
         let proc = ProcDir::open(&ctx.root.path("/proc")).map_err(CollectError::failed("open /proc"))?;
-        Ok(Rounds { ctx, proc: Arc::new(proc), silent: table.stuck.iter().map(|(pid, _)| *pid).collect(), stuck: 0 })
+        // Whoever reads of a process inside execve waits with it.
+        let silent = table.stuck.iter().map(|(pid, _)| *pid).chain(table.in_execve()).collect();
+        Ok(Rounds { ctx, proc: Arc::new(proc), silent, stuck: 0 })
     }
 
     fn round<T: Send + 'static>(
@@ -121,6 +125,15 @@ impl<'a> Rounds<'a> {
         asked.iter().copied().zip(swept.results).filter_map(|(id, r)| Some((id, r??))).collect()
     }
 
+    /// In the order of pids.
+    fn io(&mut self, table: &Table) -> Vec<(i32, (Mono, Io))> {
+        let all = whole(table);
+        self.round(&all, |proc, id, buf| second_look::io(proc, id.pid, buf))
+            .into_iter()
+            .map(|(id, io)| (id.pid, io))
+            .collect()
+    }
+
     fn samples(&mut self, ids: &[TaskId]) -> HashMap<i32, Sample> {
         self.round(ids, second_look::sample).into_iter().map(|(id, s)| (id.pid, s)).collect()
     }
@@ -132,40 +145,35 @@ impl<'a> Rounds<'a> {
             }
         }
     }
-
-    /// Time itself is what is awaited here; a cancelled capture is noticed at the next wake-up.
-    fn wait_until(&self, moment: Mono) {
-        loop {
-            let left = moment.since(clock::mono());
-            if left.is_zero() || self.ctx.expired() {
-                return;
-            }
-            std::thread::park_timeout(left.min(Duration::from_millis(100)));
-        }
-    }
 }
 
-/// The processes that are worth it by what they are, and those that used CPU since the first look, the most first.
+fn whole_process(p: &Process) -> TaskId {
+    TaskId { pid: p.stat.pid, tid: p.stat.pid, whole: true }
+}
+
+fn whole(table: &Table) -> Vec<TaskId> {
+    table.processes.iter().map(whole_process).collect()
+}
+
+/// The processes that are worth it by what they are, and those that used CPU since the first reading, the most first.
 fn choose(table: &Table, order: &[usize], service: &Service, rounds: &mut Rounds) -> Vec<TaskId> {
-    let whole = |pid: i32| TaskId { pid, tid: pid, whole: true };
-    let all: Vec<TaskId> = table.processes.iter().map(|p| whole(p.stat.pid)).collect();
     let used = |pid: i32, now: u64| {
         let then = table.get(pid).map_or(0, |p| p.stat.utime.saturating_add(p.stat.stime));
         now.saturating_sub(then)
     };
     let mut busy: Vec<(u64, TaskId)> = rounds
-        .round(&all, |proc, id, buf| second_look::cpu_ticks(proc, id.pid, buf))
+        .round(&whole(table), |proc, id, buf| second_look::cpu_ticks(proc, id.pid, buf))
         .into_iter()
         .map(|(id, now)| (used(id.pid, now), id))
         .filter(|(used, _)| *used > 0)
         .collect();
     busy.sort_unstable_by_key(|(used, id)| (std::cmp::Reverse(*used), *id));
-    let by_worth: Vec<TaskId> = order.iter().map(|i| whole(table.processes[*i].stat.pid)).collect();
+    let by_worth: Vec<TaskId> = order.iter().map(|i| whole_process(&table.processes[*i])).collect();
     let first = order.iter().filter(|i| {
         let p = &table.processes[**i];
         service.has(p) || p.stat.state == b'D'
     });
-    let mut chosen: Vec<TaskId> = first.map(|i| whole(table.processes[*i].stat.pid)).take(PROCESSES_MAX / 2).collect();
+    let mut chosen: Vec<TaskId> = first.map(|i| whole_process(&table.processes[*i])).take(PROCESSES_MAX / 2).collect();
     for id in busy.into_iter().map(|(_, id)| id).chain(by_worth) {
         if chosen.len() == PROCESSES_MAX {
             break;

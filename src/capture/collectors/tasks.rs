@@ -5,6 +5,7 @@
 //! own guard, because `stat` still waits for a process that hangs inside execve; those are told by their `status`
 //! and looked at last.
 
+use crate::archive::Effort;
 use crate::capture::collectors::suspects;
 use crate::capture::content::Pieces;
 use crate::capture::subject::Service;
@@ -236,7 +237,7 @@ fn blocked(out: &mut Vec<u8>, table: &Table, order: &[usize]) {
         out.extend_from_slice(b"task ");
         push_word(out, &t.stat.comm);
         let _ = write!(out, " tid {} of pid {}", t.stat.pid, t.process.stat.pid);
-        for (name, value) in [("wchan", &t.wait.wchan), ("syscall", &t.wait.syscall)] {
+        for (name, value) in [("wchan", t.wait.wchan.as_deref()), ("syscall", t.wait.syscall.as_deref())] {
             if let Some(v) = value {
                 let _ = write!(out, " {name}=");
                 push_word(out, v.split(|b| *b == b' ').next().unwrap_or(v));
@@ -303,7 +304,7 @@ fn columns(out: &mut Vec<u8>, table: &Table, order: &[usize]) {
 /// One JSON object a line: the process, its figures, and its threads grouped by state and wchan, with those
 /// that do not simply sleep one by one. In the order of their worth.
 fn jsonl(table: &Table, order: &[usize]) -> Pieces {
-    let mut text = Pieces::default();
+    let mut text = Pieces::new(Effort::Thorough);
     for p in order.iter().map(|i| &table.processes[*i]) {
         text.pack();
         object(text.open(), p, &table.machine);
@@ -370,7 +371,7 @@ fn object(out: &mut Vec<u8>, p: &Process, machine: &Machine) {
 }
 
 fn wait(out: &mut Vec<u8>, w: &Wait) {
-    for (name, value) in [("wchan", &w.wchan), ("syscall", &w.syscall)] {
+    for (name, value) in [("wchan", w.wchan.as_deref()), ("syscall", w.syscall.as_deref())] {
         if let Some(v) = value {
             let _ = write!(out, ",\"{name}\":");
             push_json(out, v);
