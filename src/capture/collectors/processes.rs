@@ -44,6 +44,9 @@ pub const SPEC: Spec = Spec {
 /// A command line longer than this is cut: java's class paths have tens of KiB.
 const CMDLINE_CAP: usize = 8 * 1024;
 const ENVIRON_CAP: usize = 64 * 1024;
+/// Processes whose environment is read, in the order of their worth. The crowd has that of its parent, and reading it takes a
+/// lock of each.
+const ENVIRONS_MAX: usize = 500;
 /// Longest name of an environment variable that is believed to be one.
 const VARIABLE_MAX: usize = 128;
 /// Most bytes of one of the two texts of ps: beyond, the processes stand in the order of their worth and the crowd is cut.
@@ -76,19 +79,23 @@ struct Item {
     pid: i32,
     doubt: Suspicion,
     in_execve: bool,
+    /// Its environment is to be read.
+    environ: bool,
     /// Where it waits: those that hang their reader have that in common.
     class: u64,
     early: OnceLock<Early>,
 }
 
 impl Item {
-    fn new(p: &Process) -> Item {
+    /// `place`: in the order of worth, from 0.
+    fn new((place, p): (usize, &Process)) -> Item {
         let mut hasher = DefaultHasher::new();
         (p.stat.state, &p.wait.wchan).hash(&mut hasher);
         Item {
             pid: p.stat.pid,
             doubt: Suspicion::of(p),
             in_execve: p.in_execve,
+            environ: place < ENVIRONS_MAX,
             class: hasher.finish(),
             early: OnceLock::new(),
         }
@@ -108,7 +115,7 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let service = Service::of(ctx);
     let order = worth::order(&table, |p| service.has(p));
     let user_space = order.iter().map(|i| &table.processes[*i]).filter(|p| !p.stat.is_kernel_thread());
-    let items: Arc<Vec<Item>> = Arc::new(user_space.map(Item::new).collect());
+    let items: Arc<Vec<Item>> = Arc::new(user_space.enumerate().map(Item::new).collect());
     let cached = ctx.shared.command_lines.get().cloned().unwrap_or_default();
     let outcome = read_all(&items, (proc, links), real, ctx);
     let mut io: Vec<_> = items.iter().filter_map(|i| Some((i.pid, i.early.get()?.io?))).collect();
@@ -126,6 +133,10 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let environs = details.values().filter(|d| d.1.as_ref().is_some_and(|l| l.denied)).count();
     if environs > 0 {
         sink.missing(format!("environment names of {environs} processes of other users"), "needs CAP_SYS_PTRACE");
+    }
+    if items.len() > ENVIRONS_MAX {
+        let what = format!("environment names of {} processes", items.len() - ENVIRONS_MAX);
+        sink.missing(what, format!("beyond the {ENVIRONS_MAX} that matter the most"));
     }
 
     let shape = Shape { machine: &table.machine, users: &users };
@@ -320,6 +331,9 @@ fn look(proc: &ProcDir, links: &Shelf, scratch: &mut Scratch, real: bool, item: 
         let mut safe = Vec::with_capacity(masked.len());
         push_safe(&mut safe, &masked);
         late.cmdline = Some(safe);
+    }
+    if !item.environ {
+        return late;
     }
     match dir.read_record(c"environ", buf, ENVIRON_CAP) {
         Ok(_) => late.environ = Some(names.keep(&variable_names(buf))),
