@@ -49,7 +49,7 @@ impl Helper {
 
     /// Starts it if it does not run and its back-off has passed, with `first` as its first messages.
     pub fn ensure(&mut self, now: Mono, poller: &mut Poller, first: &[impl Serialize]) -> io::Result<bool> {
-        if self.child.is_some() || now < self.retry_at {
+        if !self.is_due(now) {
             return Ok(false);
         }
         self.started_at = now;
@@ -62,6 +62,11 @@ impl Helper {
         poller.add(&child.channel, self.token)?;
         self.child = Some(child);
         Ok(true)
+    }
+
+    /// Whether it does not run, and may be started now.
+    pub fn is_due(&self, now: Mono) -> bool {
+        self.child.is_none() && now >= self.retry_at
     }
 
     pub fn channel(&self) -> Option<&Channel> {

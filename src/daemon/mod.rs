@@ -4,6 +4,7 @@
 //! signals. It touches no file system once the loop runs; whatever may block is a child.
 
 mod children;
+mod consoles;
 pub mod control;
 mod core;
 mod drills;

@@ -4,6 +4,7 @@
 use crate::capture::registry;
 use crate::config::{Config, RulesConfig};
 use crate::daemon::children::Helper;
+use crate::daemon::consoles;
 use crate::daemon::control::{self, Control};
 use crate::daemon::core::{Core, Parts};
 use crate::daemon::poller::{Poller, Token};
@@ -11,7 +12,7 @@ use crate::detect::Detector;
 use crate::host::Root;
 use crate::incident::Identity;
 use crate::model::{BootId, Origin, Record};
-use crate::source::role::{TailMessage, TailOrder};
+use crate::source::role::TailMessage;
 use crate::source::{Cursor, KernelLog, Netconsole};
 use crate::store;
 use crate::sys::capability::{self, Capability};
@@ -20,7 +21,6 @@ use crate::sys::notify::Notify;
 use crate::sys::{clock, memory};
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -182,7 +182,7 @@ fn start_tail(
     state_file: &std::path::Path,
 ) -> (Option<Cursor>, Vec<String>) {
     let mut notices = Vec::new();
-    let start = TailOrder::Start { consoles: config.consoles.clone(), state_file: PathBuf::from(state_file) };
+    let start = consoles::start_order(&config.consoles, state_file.to_owned());
     if let Err(e) = tail.ensure(clock::mono(), poller, &[start]) {
         notices.push(format!("start the tail role: {e}"));
         return (None, notices);

@@ -2,6 +2,7 @@
 //! [`Record`](crate::model::Record)s, with hostile bytes tamed (caps, control sequences removed) and
 //! every loss counted.
 
+mod aside;
 pub mod console;
 pub mod counters;
 pub mod history;
@@ -21,7 +22,7 @@ pub use klog::KlogSource;
 pub use kmsg::KmsgSource;
 pub use netconsole::Netconsole;
 pub use replay::for_each_record;
-pub use role::{TailMessage, TailOrder};
+pub use role::{Aside, TailMessage, TailOrder};
 
 use std::io;
 use std::path::PathBuf;

@@ -1,6 +1,8 @@
 //! The `tail` role: a process of its own that follows the console files, because a file system that hangs
 //! takes every process with it that touches it.
 //!
+//! Files on a file system that may hang are read by threads of their own (`aside`), so that local ones are followed all the same.
+//!
 //! It is told what to follow, sends [`Record`]s, and owns the state file, which a thread of its own writes (`scribe`). When the parent is behind it waits:
 //! the log files themselves are the buffer. Positions are saved only for records that were sent, so a
 //! restart after [`TailOrder::Stop`] neither loses nor repeats a line; after a crash at most the lines of
@@ -8,10 +10,11 @@
 
 use crate::config::ConsoleConfig;
 use crate::model::{HistoryLine, Losses, Mono, Origin, Record};
+use crate::source::aside::{self, Readers};
 use crate::source::kernel::Cursor;
 use crate::source::scribe::Scribe;
 use crate::source::state_file::State;
-use crate::source::{Consoles, Error, Notice};
+use crate::source::{ConsoleState, Consoles, Error, Notice};
 use crate::sys::ipc::{Channel, PACKET_MAX, Received};
 use crate::sys::{clock, memory};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -29,12 +32,21 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// How long a parent that has ordered a stop is waited for when it does not read.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
 /// Records read before they are sent; some 100 KiB.
-const STEP_RECORDS: usize = 1024;
+pub(super) const STEP_RECORDS: usize = 1024;
+
+/// Console files on a file system that may stop answering.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Aside {
+    /// All of their paths are below it.
+    pub root: PathBuf,
+    pub consoles: Vec<ConsoleConfig>,
+}
+
 /// What the parent says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum TailOrder {
     /// First, once.
-    Start { consoles: Vec<ConsoleConfig>, state_file: PathBuf },
+    Start { consoles: Vec<ConsoleConfig>, aside: Vec<Aside>, state_file: PathBuf },
     /// How far the kernel log was read, to be kept with the rest.
     SaveCursor(Cursor),
     /// To be appended to the history.
@@ -71,8 +83,8 @@ enum Flow {
 pub fn run(channel: Channel) -> Result<(), Error> {
     raise_descriptor_limit();
     let mut packet = Vec::new();
-    let (configs, state_file) = match channel.recv(&mut packet, Some(START_WITHIN)).map_err(Error::Channel)? {
-        Received::Message(TailOrder::Start { consoles, state_file }) => (consoles, state_file),
+    let (configs, asides, state_file) = match channel.recv(&mut packet, Some(START_WITHIN)).map_err(Error::Channel)? {
+        Received::Message(TailOrder::Start { consoles, aside, state_file }) => (consoles, aside, state_file),
         Received::Message(_) => return Err(Error::NoStart("something else came")),
         Received::Empty => return Err(Error::NoStart("nothing came for 30 s")),
         Received::Closed => return Ok(()),
@@ -82,13 +94,17 @@ pub fn run(channel: Channel) -> Result<(), Error> {
     let mut notices = Vec::new();
     let scribe = Scribe::start(state_file, &mut notices).map_err(Error::Channel)?;
     let now = clock::mono();
-    let (consoles, more) = Consoles::new(&configs, &scribe.written().consoles, now)?;
+    let known = &scribe.written().consoles;
+    let local = aside::part(known, |path| !asides.iter().any(|a| path.starts_with(&a.root)));
+    let readers = Readers::start(asides, known, &mut notices).map_err(Error::Channel)?;
+    let (consoles, more) = Consoles::new(&configs, &local, now)?;
     notices.extend(more);
     let mut role = Role {
         channel,
         packet,
         cursor: scribe.written().cursor.clone(),
         scribe,
+        readers,
         unsaved: true,
         save_at: now,
         losses: Losses::default(),
@@ -101,6 +117,7 @@ struct Role {
     channel: Channel,
     packet: Vec<u8>,
     scribe: Scribe,
+    readers: Readers,
     cursor: Option<Cursor>,
     /// Records were sent since the state was given to be written.
     unsaved: bool,
@@ -125,6 +142,10 @@ impl Role {
             notices.extend(step.notices);
             self.unsaved |= !records.is_empty();
             flow = self.send_all(&mut records, &mut notices)?;
+            if flow == Flow::Go {
+                self.readers.check(now, &mut notices);
+                flow = self.take_from_readers(&mut notices)?;
+            }
             if flow != Flow::Go {
                 // Some of it was not sent: the positions stay as they were saved last.
                 break;
@@ -132,7 +153,7 @@ impl Role {
             merge(&mut self.losses, consoles.losses());
             if now >= self.save_at || self.stop_by.is_some() {
                 self.save_at = now.plus(SAVE_EVERY);
-                let current = State { cursor: self.cursor.clone(), consoles: consoles.state(clock::wall()) };
+                let current = State { cursor: self.cursor.clone(), consoles: self.positions(&consoles) };
                 self.save(current, now, &mut notices);
                 flow = self.send_all(&mut records, &mut notices)?;
                 if flow == Flow::Go && !self.losses.counts.is_empty() {
@@ -148,7 +169,7 @@ impl Role {
             Flow::Closed => return Ok(()),
             // Not all was sent: the positions stay as they were.
             Flow::Stop => self.scribe.written().consoles.clone(),
-            Flow::Go => consoles.state(clock::wall()),
+            Flow::Go => self.positions(&consoles),
         };
         self.scribe.finish(STOP_WITHIN);
         let written = self.scribe.written();
@@ -159,6 +180,27 @@ impl Role {
         Ok(())
     }
 
+    /// Sends what the readers of other file systems have.
+    fn take_from_readers(&mut self, notices: &mut Vec<Notice>) -> Result<Flow, Error> {
+        while let Some(mut taken) = self.readers.take(notices) {
+            let flow = self.send_all(&mut taken.records, notices)?;
+            if flow != Flow::Go {
+                return Ok(flow);
+            }
+            merge(&mut self.losses, std::mem::take(&mut taken.losses));
+            self.readers.sent(taken);
+            self.unsaved = true;
+        }
+        Ok(Flow::Go)
+    }
+
+    /// Where all files stand.
+    fn positions(&self, consoles: &Consoles) -> ConsoleState {
+        let mut state = consoles.state(clock::wall());
+        self.readers.add_to(&mut state);
+        state
+    }
+
     /// Waits for an order, a change of a file, or the next time something is due.
     fn wait(&self, consoles: &Consoles) -> Result<(), Error> {
         let now = clock::mono();
@@ -166,8 +208,11 @@ impl Role {
         if self.unsaved || self.scribe.written().cursor != self.cursor {
             due = due.min(self.save_at);
         }
+        if let Some(at) = self.readers.next_due(now) {
+            due = due.min(at);
+        }
         let mut fds =
-            [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN), PollFd::new(consoles.as_fd(), PollFlags::POLLIN)];
+            [self.channel.as_fd(), consoles.as_fd(), self.readers.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         poll_for(&mut fds, due.since(now))
     }
 
@@ -286,7 +331,7 @@ fn merge(into: &mut Losses, from: Losses) {
     }
 }
 
-fn poll_for(fds: &mut [PollFd<'_>], wait: Duration) -> Result<(), Error> {
+pub(super) fn poll_for(fds: &mut [PollFd<'_>], wait: Duration) -> Result<(), Error> {
     // Rounded up, so that a short wait never becomes a busy loop.
     let ms = i32::try_from(wait.as_millis() + 1).unwrap_or(i32::MAX);
     match poll(fds, PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)) {

@@ -1,5 +1,6 @@
 //! Upkeep: children that should run do, what is due is done, and the end is orderly.
 
+use crate::daemon::consoles;
 use crate::daemon::core::Core;
 use crate::daemon::keep::Tidy;
 use crate::model::{Happening, Mono};
@@ -23,9 +24,14 @@ impl Core {
     pub(super) fn keep_up(&mut self) {
         let now = clock::mono();
         self.keep_wanted |= self.away.take_due(now);
-        let start = TailOrder::Start { consoles: self.config.consoles.clone(), state_file: self.state_file.clone() };
         let started = [
-            self.tail.ensure(now, &mut self.poller, &[start]),
+            match self.tail.is_due(now) {
+                true => {
+                    let start = consoles::start_order(&self.config.consoles, self.state_file.clone());
+                    self.tail.ensure(now, &mut self.poller, &[start])
+                }
+                false => Ok(false),
+            },
             match self.config.probes.is_empty() {
                 true => Ok(false),
                 false => self.prober.ensure(now, &mut self.poller, &ProbeOrder::start(&self.config.probes)),

@@ -3,7 +3,7 @@
 use crate::source::{PATIENCE, Reader, append, config, copytruncate, rename_away};
 use lastgasp::config::ConsoleConfig;
 use lastgasp::model::Record;
-use lastgasp::source::{ConsoleState, TailMessage, TailOrder};
+use lastgasp::source::{Aside, ConsoleState, TailMessage, TailOrder};
 use lastgasp::sys::clock;
 use lastgasp::sys::ipc::{self, Channel, Received};
 use std::os::unix::fs::PermissionsExt;
@@ -21,9 +21,13 @@ struct Tail {
 
 impl Tail {
     fn start(consoles: Vec<ConsoleConfig>, state_file: &Path) -> Tail {
+        Tail::start_with(consoles, Vec::new(), state_file)
+    }
+
+    fn start_with(consoles: Vec<ConsoleConfig>, aside: Vec<Aside>, state_file: &Path) -> Tail {
         let (channel, theirs) = ipc::pair().expect("socketpair");
         let thread = std::thread::spawn(move || lastgasp::source::role::run(theirs));
-        channel.send(&TailOrder::Start { consoles, state_file: state_file.to_owned() }).expect("sends");
+        channel.send(&TailOrder::Start { consoles, aside, state_file: state_file.to_owned() }).expect("sends");
         let mut tail =
             Tail { channel, packet: Vec::new(), thread, records: Vec::new(), notices: Vec::new(), cursor: None };
         match tail.channel.recv(&mut tail.packet, Some(PATIENCE)).expect("receives") {
@@ -193,4 +197,52 @@ fn measure_throughput() {
         lastgasp::source::for_each_record(&path, "h".into(), |r| bytes += r.text.len()).expect("reads");
     }
     println!("replay: {} MB in {:?}", bytes >> 20, clock::mono().since(begin));
+}
+
+#[test]
+fn files_that_are_read_aside_are_followed_like_the_others_and_go_on_where_they_were() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+    for d in [&here, &there] {
+        std::fs::create_dir(d).expect("mkdir");
+        append(d.join("c.log"), "from before\n");
+    }
+    let state = dir.path().join("state.json");
+    let start = || {
+        let aside = Aside { root: there.clone(), consoles: vec![config(there.join("*.log"))] };
+        Tail::start_with(vec![config(here.join("*.log"))], vec![aside], &state)
+    };
+    let mut first = start();
+    append(here.join("c.log"), "one\n");
+    first.until(1);
+    // There is no telling when the thread has begun, and a file that is there already is followed from its end.
+    let lines = || std::fs::read(there.join("c.log")).expect("reads").iter().filter(|b| **b == b'\n').count();
+    let from = std::time::Instant::now();
+    while first.records.len() < 2 {
+        assert!(from.elapsed() < PATIENCE, "no line of the file aside came");
+        append(there.join("c.log"), format!("line {}\n", lines()));
+        match first.channel.recv(&mut first.packet, Some(std::time::Duration::from_millis(50))).expect("receives") {
+            Received::Message(TailMessage::Records(records)) => first.records.extend(records),
+            Received::Message(TailMessage::Notice(text)) => panic!("{text}"),
+            Received::Message(_) | Received::Empty => {}
+            Received::Closed => panic!("ended"),
+        }
+    }
+    let mut got = first.stop();
+    append(there.join("c.log"), format!("line {}\n", lines()));
+    append(here.join("c.log"), "two\n");
+    let mut second = start();
+    let number =
+        |r: &Record| String::from_utf8_lossy(&r.text).strip_prefix("line ").and_then(|n| n.parse::<usize>().ok());
+    let wanted = lines() - got.iter().filter_map(number).min().expect("a line of the file aside");
+    let there_so_far = got.iter().filter_map(number).count();
+    second.until(wanted - there_so_far + 1);
+    got.extend(second.stop());
+    let numbers: Vec<usize> = got.iter().filter_map(number).collect();
+    let want: Vec<usize> = (numbers[0]..lines()).collect();
+    assert_eq!(numbers, want, "each line once, in order, over the restart");
+    assert_eq!(
+        got.iter().filter(|r| number(r).is_none()).map(|r| r.text.as_slice()).collect::<Vec<_>>(),
+        [&b"one"[..], b"two"]
+    );
 }
