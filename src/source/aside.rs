@@ -90,12 +90,17 @@ impl Readers {
         self.woken.as_fd()
     }
 
-    /// What one of them has to hand over. The caller sends the records, and then calls [`Readers::sent`].
-    pub(super) fn take(&mut self, notices: &mut Vec<Notice>) -> Option<Taken> {
+    /// A turn begins, in which each of them is asked once: one with a long backlog is not to keep us from the others.
+    pub(super) fn begin_turn(&mut self) -> std::ops::Range<usize> {
         let mut bytes = [0; 64];
         // Emptied before looking, so that whoever hands something over behind our back wakes us again.
         while matches!((&self.woken).read(&mut bytes), Ok(n) if n > 0) {}
-        let (index, batch) = self.all.iter().enumerate().find_map(|(i, r)| Some((i, r.batches.try_recv().ok()?)))?;
+        0..self.all.len()
+    }
+
+    /// What one of them has to hand over. The caller sends the records, and then calls [`Readers::sent`].
+    pub(super) fn take(&mut self, index: usize, notices: &mut Vec<Notice>) -> Option<Taken> {
+        let batch = self.all[index].batches.try_recv().ok()?;
         notices.extend(batch.notices);
         Some(Taken { records: batch.records, losses: batch.losses, commit: (index, batch.state) })
     }

@@ -182,7 +182,8 @@ impl Role {
 
     /// Sends what the readers of other file systems have.
     fn take_from_readers(&mut self, notices: &mut Vec<Notice>) -> Result<Flow, Error> {
-        while let Some(mut taken) = self.readers.take(notices) {
+        for reader in self.readers.begin_turn() {
+            let Some(mut taken) = self.readers.take(reader, notices) else { continue };
             let flow = self.send_all(&mut taken.records, notices)?;
             if flow != Flow::Go {
                 return Ok(flow);
