@@ -63,7 +63,8 @@ text=$(jq -r '.text[]' <<<"$event")
 has "text: begin" "$text" "invoked oom-killer"
 has "text: end" "$text" "Memory cgroup out of memory: Killed process $victim \($VICTIM\)"
 has "text: the cgroup" "$text" "$(basename "$GROUP")"
-log=$(entry "$snapshot" 'sos_commands/kernel/dmesg*' || true)
+# The first reading may be earlier than the report's last line; what came after it is in the second.
+log=$(entry "$snapshot" sos_commands/kernel/dmesg; entry "$snapshot" lastgasp/dmesg_late.txt)
 has "kernel log in the snapshot" "$log" "Killed process $victim \($VICTIM\)"
 say "title: $(manifest "$snapshot" .incident.title); $(wc -l <<<"$text") lines of text"
 

@@ -40,7 +40,7 @@ say "console log: $(jq .rate "$T/console.json") lines a second, none of $lines l
 # User space is let write as much as it likes, for as long as this takes.
 devkmsg=$(cat /proc/sys/kernel/printk_devkmsg)
 restore() { echo "$devkmsg" >/proc/sys/kernel/printk_devkmsg; }
-trap 'restore; rmdir "$GROUP" 2>/dev/null || true; cleanup' EXIT
+UNDO+=(restore)
 echo on 2>/dev/null >/proc/sys/kernel/printk_devkmsg || skip "printk_devkmsg cannot be set: user space may not flood the kernel log here"
 python3 "$ROOT/tests/root/write_storm.py" /dev/kmsg "$RATE" "$FOR" "" "$T/middle" >"$T/kmsg.json" &
 writer=$!

@@ -109,8 +109,8 @@ went file "$GOOD" "$T/file.*Not a directory"
 # --- a disk that fills up in the middle of a snapshot
 
 mkdir "$T/tiny"
-# Enough to open the store, not enough for a snapshot.
-mount -t tmpfs -o size=96k,mode=0700 tmpfs "$T/tiny"
+# Enough to open the store (64 KiB are tried), not enough for a snapshot.
+mount -t tmpfs -o size=72k,mode=0700 tmpfs "$T/tiny"
 MOUNTS+=("$T/tiny")
 snap tiny "$T/tiny" "$GOOD" || fail "snap: $(cat "$T/tiny.err")"
 went tiny "$GOOD" "write $T/tiny/.*No space left on device.*goes to the next store"

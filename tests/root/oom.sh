@@ -23,7 +23,7 @@ make_oom_group() {
     else
         skip "no memory controller, neither cgroup v1 nor v2"
     fi
-    trap 'rmdir "$GROUP" 2>/dev/null || true; cleanup' EXIT
+    UNDO+=('rmdir "$GROUP" 2>/dev/null || true')
     # A name of its own, cut by the kernel to 15 bytes, so that this OOM is told from any other.
     VICTIM=gasp-$(printf %05d $(($$ % 100000)))
     cat >"$T/eat.c" <<'C'
