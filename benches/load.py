@@ -111,6 +111,8 @@ def main():
         while os.read(0, 4096):
             pass
     finally:
+        # A second word to end does not keep the first from being followed.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         for pid in pids:

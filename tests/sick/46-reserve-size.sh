@@ -28,10 +28,11 @@ sys.stdin.read()
 PY
 exec 9<>"$T/hold"
 # They end when their standard input does, and their children with them.
-FREE+=('exec 9>&-; kill "${PIDS[@]}"; wait "${PIDS[@]}"')
+FREE+=('exec 9>&-; wait "$LOAD"; kill "${PIDS[@]}"; wait "${PIDS[@]}"')
 mkdir "$T/crowds"
 python3 "$ROOT/benches/load.py" 2000 5000 <"$T/hold" >"$T/load.out" 2>&1 9>&- &
-PIDS+=($!)
+LOAD=$!
+PIDS+=($LOAD)
 for n in 1 2 3 4 5 6 7 8; do
     python3 "$T/crowd.py" 1250 12500 "$n" <"$T/hold" >"$T/crowds/$n" 2>&1 9>&- &
     PIDS+=($!)
