@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
 
 /// A file system that has not let a step end by then is told of.
@@ -38,6 +38,8 @@ struct Reader {
     /// Since when its thread is at a step; 0 between steps.
     since: Arc<AtomicU64>,
     told: bool,
+    /// Its thread is gone.
+    ended: bool,
 }
 
 /// All of them.
@@ -45,6 +47,8 @@ pub(super) struct Readers {
     all: Vec<Reader>,
     /// Readable when one of them has something.
     woken: UnixStream,
+    /// Held, because a pair without its other end is readable for ever: without readers, or when the last one has ended.
+    _wake: UnixStream,
 }
 
 /// What is taken over from one reader.
@@ -70,19 +74,23 @@ impl Readers {
             let (wake, busy, from) = (wake.try_clone()?, Arc::clone(&since), state.clone());
             let name = root.display().to_string();
             let body = move || {
-                if let Err(e) = follow(&consoles, &from, &busy, &to, &wake) {
-                    let state = from;
-                    let notices = vec![format!("console files under {name} are not followed: {e}")];
-                    let last = Batch { records: Vec::new(), notices, losses: Losses::default(), state };
-                    let _ = to.send(last).map(|()| (&wake).write(&[1]));
+                let end = follow(&consoles, &from, &busy, &to, &wake);
+                busy.store(0, Ordering::Release);
+                if let Err(e) = end {
+                    let notices = vec![format!("console files under {name}: {e}")];
+                    let last = Batch { records: Vec::new(), notices, losses: Losses::default(), state: from };
+                    let _ = to.send(last);
                 }
+                // Seen as the end of its batches.
+                drop(to);
+                let _ = (&wake).write(&[1]);
             };
             match std::thread::Builder::new().name("aside".into()).spawn(body) {
-                Ok(_) => all.push(Reader { root, batches, state, since, told: false }),
+                Ok(_) => all.push(Reader { root, batches, state, since, told: false, ended: false }),
                 Err(e) => notices.push(format!("console files under {} are not followed: {e}", root.display())),
             }
         }
-        Ok(Readers { all, woken })
+        Ok(Readers { all, woken, _wake: wake })
     }
 
     /// Readable when [`Readers::take`] would find something.
@@ -100,7 +108,20 @@ impl Readers {
 
     /// What one of them has to hand over. The caller sends the records, and then calls [`Readers::sent`].
     pub(super) fn take(&mut self, index: usize, notices: &mut Vec<Notice>) -> Option<Taken> {
-        let batch = self.all[index].batches.try_recv().ok()?;
+        let reader = &mut self.all[index];
+        let batch = match reader.batches.try_recv() {
+            Ok(batch) => batch,
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => {
+                if !std::mem::replace(&mut reader.ended, true) {
+                    let root = reader.root.display();
+                    notices.push(format!(
+                        "console files under {root} are not followed any more; to try again: systemctl restart lastgasp"
+                    ));
+                }
+                return None;
+            }
+        };
         notices.extend(batch.notices);
         Some(Taken { records: batch.records, losses: batch.losses, commit: (index, batch.state) })
     }
@@ -112,7 +133,7 @@ impl Readers {
 
     /// Says which of them hang, and which answer again.
     pub(super) fn check(&mut self, now: Mono, notices: &mut Vec<Notice>) {
-        for r in &mut self.all {
+        for r in self.all.iter_mut().filter(|r| !r.ended) {
             let since = r.since.load(Ordering::Acquire);
             let hangs = since != 0 && now.since(Mono(since)) >= SLOW;
             if hangs != r.told {
@@ -185,5 +206,38 @@ fn follow(
             let mut fds = [PollFd::new(consoles.as_fd(), PollFlags::POLLIN)];
             poll_for(&mut fds, consoles.next_due().since(clock::mono()))?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_readable(readers: &Readers) -> bool {
+        let mut fds = [PollFd::new(readers.as_fd(), PollFlags::POLLIN)];
+        nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).expect("poll") > 0
+    }
+
+    #[test]
+    fn without_readers_nobody_is_woken() {
+        let mut readers = Readers::start(Vec::new(), &ConsoleState::default(), &mut Vec::new()).expect("a socket pair");
+        assert!(!is_readable(&readers), "a role without asides would never sleep");
+        assert!(readers.begin_turn().is_empty() && readers.next_due(Mono(0)).is_none());
+    }
+
+    #[test]
+    fn the_end_of_a_reader_is_told_once_and_wakes_once() {
+        let mut readers = Readers::start(Vec::new(), &ConsoleState::default(), &mut Vec::new()).expect("a socket pair");
+        let (to, batches) = sync_channel(1);
+        let (state, since) = (ConsoleState::default(), Arc::new(AtomicU64::new(0)));
+        readers.all.push(Reader { root: "/mnt/x".into(), batches, state, since, told: false, ended: false });
+        drop(to);
+        let mut notices = Vec::new();
+        for _ in 0..2 {
+            assert_eq!(readers.begin_turn().len(), 1);
+            assert!(readers.take(0, &mut notices).is_none());
+        }
+        assert_eq!(notices.len(), 1, "{notices:?}");
+        assert!(notices[0].contains("/mnt/x are not followed any more") && !is_readable(&readers));
     }
 }
