@@ -7,6 +7,7 @@ pub mod descriptors;
 pub mod disk_benchmark;
 pub mod disk_rates;
 pub mod dns;
+mod environments;
 pub mod etc;
 pub mod firewall;
 pub mod identity;

@@ -5,7 +5,7 @@
 //! before; those that look as if they would hang are read last, and of two hundred only a few are tried. What cannot be
 //! read is shown as the cache has it, with the time. Secrets on command lines are masked here; of environments only the names are kept.
 
-use crate::capture::collectors::tasks;
+use crate::capture::collectors::{environments, tasks};
 use crate::capture::command_lines::CommandLines;
 use crate::capture::content::Pieces;
 use crate::capture::guard::{Doubt, Outcome, PER_PROCESS, Wary};
@@ -25,9 +25,9 @@ use crate::model::{Mono, Pid};
 use crate::sys::capability::Capability;
 use crate::sys::procdir::{Buf, Name, ProcDir};
 use crate::sys::{clock, rlimit};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, OnceLock};
 
 pub const SPEC: Spec = Spec {
@@ -47,12 +47,8 @@ const ENVIRON_CAP: usize = 64 * 1024;
 /// Processes whose environment is read, in the order of their worth. The crowd has that of its parent, and reading it takes a
 /// lock of each.
 const ENVIRONS_MAX: usize = 500;
-/// Longest name of an environment variable that is believed to be one.
-const VARIABLE_MAX: usize = 128;
 /// Most bytes of one of the two texts of ps: beyond, the processes stand in the order of their worth and the crowd is cut.
 const PS_CAP: usize = 24 << 20;
-/// Most processes named on one line of equal environments.
-const PIDS_MAX: usize = 200;
 
 /// What never blocks; kept even when the command line hangs.
 #[derive(Debug, Default)]
@@ -150,7 +146,8 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
         sink.put_pieces_cut(entry, text, cut)?;
     }
     sink.put("lastgasp/processes.tsv", figures(&table, &details))?;
-    sink.put("lastgasp/environ_names.txt", environments(&mut details))?;
+    let taken = |(pid, (_, late)): (&i32, &mut (&Item, Option<Late>))| Some((*pid, late.as_mut()?.environ.take()?));
+    sink.put("lastgasp/environ_names.txt", environments::text(details.iter_mut().filter_map(taken)))?;
     Ok(())
 }
 
@@ -336,7 +333,7 @@ fn look(proc: &ProcDir, links: &Shelf, scratch: &mut Scratch, real: bool, item: 
         return late;
     }
     match dir.read_record(c"environ", buf, ENVIRON_CAP) {
-        Ok(_) => late.environ = Some(names.keep(&variable_names(buf))),
+        Ok(_) => late.environ = Some(names.keep(&environments::names(buf))),
         Err(e) => late.denied = is_denied(&e),
     }
     late
@@ -344,25 +341,6 @@ fn look(proc: &ProcDir, links: &Shelf, scratch: &mut Scratch, real: bool, item: 
 
 fn is_denied(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::PermissionDenied
-}
-
-/// Sorted names of `NAME=value` entries, a blank before each. What does not look like a name might be a value: left
-/// out.
-fn variable_names(environ: &[u8]) -> Vec<u8> {
-    fn name(entry: &[u8]) -> Option<&[u8]> {
-        let name = &entry[..memchr::memchr(b'=', entry)?];
-        let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'%' | b'(' | b')');
-        (!name.is_empty() && name.len() <= VARIABLE_MAX && name.iter().all(plain)).then_some(name)
-    }
-    let mut names: Vec<&[u8]> = environ.split(|b| *b == 0).filter_map(name).collect();
-    names.sort_unstable();
-    names.dedup();
-    let mut joined = Vec::with_capacity(names.iter().map(|n| n.len() + 1).sum());
-    for name in names {
-        joined.push(b' ');
-        joined.extend_from_slice(name);
-    }
-    joined
 }
 
 type Details<'a> = BTreeMap<i32, (&'a Item, Option<Late>)>;
@@ -466,43 +444,4 @@ fn figures(table: &Table, details: &Details) -> Vec<u8> {
         out.push(b'\n');
     }
     out
-}
-
-/// Processes with the same names share a line: workers have the environment of their parent.
-fn environments(details: &mut Details) -> Vec<u8> {
-    let mut groups = HashMap::<Arc<[u8]>, Vec<i32>>::new();
-    for (pid, (_, late)) in details.iter_mut() {
-        if let Some(names) = late.as_mut().and_then(|l| l.environ.take()).filter(|n| !n.is_empty()) {
-            groups.entry(names).or_default().push(*pid);
-        }
-    }
-    let mut order: Vec<_> = groups.into_iter().collect();
-    order.sort_by_key(|(_, pids)| pids.first().copied());
-    let mut out = Vec::new();
-    for (names, pids) in order {
-        out.extend_from_slice(b"pids");
-        for pid in pids.iter().take(PIDS_MAX) {
-            let _ = write!(out, " {pid}");
-        }
-        if pids.len() > PIDS_MAX {
-            let _ = write!(out, " and {} more", pids.len() - PIDS_MAX);
-        }
-        out.push(b':');
-        out.extend_from_slice(&names);
-        out.push(b'\n');
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_variables_are_kept() {
-        let names = variable_names(
-            b"PATH=/bin\0DB_PASSWORD=s3cret\0s3cret\0=x\0a b=c\0PATH=/usr\0BASH_FUNC_x%%=() {\n s3cret\n}\0",
-        );
-        assert_eq!(names, b" BASH_FUNC_x%% DB_PASSWORD PATH");
-    }
 }
