@@ -59,21 +59,88 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     if cut { Err(Stop::Cancelled.into()) } else { Ok(()) }
 }
 
-/// Of the network two thirds are those of single interfaces, of packet filters and of protocols that nobody tunes: the text
-/// has them. Each file would cost its header, its line in the manifest and its hash, ten times what is in it.
+/// Parameters that are files as well, below /proc/sys; a `*` at the end stands for any rest. They are those that xsos opens,
+/// those that say how the kernel answers a failure, and the limits that services run into. The text has all of them: a file
+/// more costs its header, its line in the manifest and its hash, some twenty times what is in it.
+const FILES: &[&str] = &[
+    "fs/aio-*",
+    "fs/file-*",
+    "fs/inode-nr",
+    "fs/nr_open",
+    "kernel/core_pattern",
+    "kernel/hardlockup_panic",
+    "kernel/hostname",
+    "kernel/hung_task_*",
+    "kernel/msgm*",
+    "kernel/nmi_watchdog",
+    "kernel/oops_limit",
+    "kernel/osrelease",
+    "kernel/panic*",
+    "kernel/pid_max",
+    "kernel/printk",
+    "kernel/random/boot_id",
+    "kernel/random/entropy_avail",
+    "kernel/sched_latency_ns",
+    "kernel/sched_min_granularity_ns",
+    "kernel/sched_rt_*",
+    "kernel/sem",
+    "kernel/shmall",
+    "kernel/shmm*",
+    "kernel/softlockup_*",
+    "kernel/soft_watchdog",
+    "kernel/sysrq",
+    "kernel/tainted",
+    "kernel/threads-max",
+    "kernel/unknown_nmi_panic",
+    "kernel/warn_limit",
+    "kernel/watchdog*",
+    "net/core/busy_*",
+    "net/core/netdev_*",
+    "net/core/rmem_*",
+    "net/core/somaxconn",
+    "net/core/wmem_*",
+    "net/ipv4/icmp_echo_ignore_all",
+    "net/ipv4/ip_forward",
+    "net/ipv4/ip_local_*",
+    "net/ipv4/tcp_fastopen",
+    "net/ipv4/tcp_fin_timeout",
+    "net/ipv4/tcp_keepalive_*",
+    "net/ipv4/tcp_max_orphans",
+    "net/ipv4/tcp_max_syn_backlog",
+    "net/ipv4/tcp_max_tw_buckets",
+    "net/ipv4/tcp_mem",
+    "net/ipv4/tcp_retries2",
+    "net/ipv4/tcp_rmem",
+    "net/ipv4/tcp_sack",
+    "net/ipv4/tcp_syncookies",
+    "net/ipv4/tcp_timestamps",
+    "net/ipv4/tcp_tw_reuse",
+    "net/ipv4/tcp_window_scaling",
+    "net/ipv4/tcp_wmem",
+    "net/ipv4/udp_*",
+    "net/ipv6/conf/all/disable_ipv6",
+    "net/netfilter/nf_conntrack_count",
+    "net/netfilter/nf_conntrack_max",
+    "vm/dirty_*",
+    "vm/max_map_count",
+    "vm/min_free_kbytes",
+    "vm/nr_hugepages",
+    "vm/nr_overcommit_hugepages",
+    "vm/oom_*",
+    "vm/overcommit_*",
+    "vm/panic_on_oom",
+    "vm/swappiness",
+    "vm/vfs_cache_pressure",
+    "vm/zone_reclaim_mode",
+];
+
 fn wanted_as_file(path: &str) -> bool {
-    let Some(net) = path.strip_prefix("/proc/sys/net/") else { return true };
-    let wanted = [
-        "core/",
-        "ipv4/tcp_",
-        "ipv4/udp_",
-        "ipv4/ip_local_",
-        "ipv4/ip_forward",
-        "ipv4/icmp_echo_ignore_",
-        "netfilter/nf_conntrack_max",
-        "netfilter/nf_conntrack_count",
-    ];
-    wanted.iter().any(|w| net.starts_with(w)) || net.ends_with("conf/all/disable_ipv6")
+    let Some(name) = path.strip_prefix("/proc/sys/") else { return false };
+    FILES.iter().any(|wanted| match wanted.strip_suffix('*') {
+        // Within its directory.
+        Some(start) => name.strip_prefix(start).is_some_and(|rest| !rest.contains('/')),
+        None => name == *wanted,
+    })
 }
 
 #[cfg(test)]
@@ -81,9 +148,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_the_network_are_chosen() {
+    fn files_are_chosen() {
         for (path, want) in [
             ("/proc/sys/kernel/panic", true),
+            ("/proc/sys/kernel/panic_on_oops", true),
+            ("/proc/sys/kernel/printk_delay", false),
+            ("/proc/sys/kernel/keys/maxkeys", false),
+            ("/proc/sys/fs/file-nr", true),
+            ("/proc/sys/vm/overcommit_memory", true),
+            ("/proc/sys/net/core/netdev_rss/key", false),
             ("/proc/sys/net/core/somaxconn", true),
             ("/proc/sys/net/ipv4/tcp_mem", true),
             ("/proc/sys/net/ipv6/conf/all/disable_ipv6", true),
