@@ -12,7 +12,7 @@
 use crate::host::Root;
 use crate::host::bytes::{lines, number, words};
 use crate::host::links::{Links, Shelf};
-use crate::host::names::Names;
+use crate::host::names::{Names, Text};
 use crate::sys::procdir::{Buf, Name, ProcDir};
 use std::collections::HashMap;
 use std::io;
@@ -34,11 +34,11 @@ pub enum Target {
     /// Inode of the pipe.
     Pipe(u64),
     /// `[eventpoll]`, `[eventfd]`, `inotify`, …
-    Anonymous(Arc<[u8]>),
+    Anonymous(Text),
     /// A path, as the kernel prints it: with ` (deleted)` where the file was removed.
-    Path(Arc<[u8]>),
+    Path(Text),
     /// Namespaces and whatever else has the form `name:[number]`.
-    Other(Arc<[u8]>),
+    Other(Text),
 }
 
 impl Target {
@@ -90,9 +90,9 @@ pub struct Open {
     pub fds: Vec<Fd>,
     /// There were more than the caps allow.
     pub more: bool,
-    pub cwd: Option<Arc<[u8]>>,
-    pub root: Option<Arc<[u8]>>,
-    pub exe: Option<Arc<[u8]>>,
+    pub cwd: Option<Text>,
+    pub root: Option<Text>,
+    pub exe: Option<Text>,
 }
 
 /// What one look brought.
@@ -145,7 +145,7 @@ impl Scanner {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Seen::Denied,
             Err(_) => return Seen::Gone,
         };
-        let mut link = |name: &std::ffi::CStr| -> Option<Arc<[u8]>> {
+        let mut link = |name: &std::ffi::CStr| -> Option<Text> {
             dir.read_link(name, buf, LINK_CAP).is_ok().then(|| names.keep(buf))
         };
         open.root = link(c"root");

@@ -6,7 +6,8 @@
 //! unix_diag.h, tcp.h `struct tcp_info`, which only ever grows) are read here by offset instead, and
 //! compared with the crate's in the tests.
 
-use crate::host::sockets::{Congestion, Inet, LISTEN, Proto, TcpInfo, Unix};
+use crate::host::names::Names;
+use crate::host::sockets::{Inet, LISTEN, Proto, TcpInfo, Unix};
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
@@ -83,8 +84,13 @@ fn attributes(mut b: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// `struct inet_diag_msg`, 72 bytes, and its attributes.
-pub fn parse_inet(b: &[u8], proto: Proto) -> Option<Inet> {
+/// A text that a zero ends; `None` for an empty one.
+fn up_to_zero(b: &[u8]) -> Option<&[u8]> {
+    b.split(|c| *c == 0).next().filter(|text| !text.is_empty())
+}
+
+/// `struct inet_diag_msg`, 72 bytes, and its attributes. `names` keeps those of congestion controls.
+pub fn parse_inet(b: &[u8], proto: Proto, names: &mut Names) -> Option<Inet> {
     const INFO: u16 = 2;
     const CONG: u16 = 4;
     const SKMEMINFO: u16 = 7;
@@ -119,7 +125,7 @@ pub fn parse_inet(b: &[u8], proto: Proto) -> Option<Inet> {
     for (kind, value) in attributes(b.get(72..)?) {
         match kind {
             INFO if s.state != LISTEN => s.info = parse_tcp_info(value).map(Box::new),
-            CONG => s.congestion = Congestion::new(value),
+            CONG => s.congestion = up_to_zero(value).map(|name| names.keep(name)),
             SKMEMINFO => {
                 let mut words = [0u32; 9];
                 // Older kernels have fewer; those stay 0, which is what ss prints too.
@@ -152,8 +158,7 @@ fn parse_tcp_info(b: &[u8]) -> Option<TcpInfo> {
         rttvar_us: u32_at(b, 72)?,
         cwnd: u32_at(b, 80)?,
         total_retrans: u32_at(b, 100)?,
-        bytes_acked: u64_at(b, 120),
-        bytes_received: u64_at(b, 128),
+        bytes: u64_at(b, 120).zip(u64_at(b, 128)),
         notsent: u32_at(b, 144),
         min_rtt_us: u32_at(b, 148),
     })
@@ -240,13 +245,12 @@ mod tests {
         let mut bytes = vec![0; response.buffer_len()];
         response.emit(&mut bytes);
         assert_eq!(InetResponse::parse(&bytes).expect("the crate reads itself"), response);
-        let s = parse_inet(&bytes, Proto::Tcp).expect("ours too");
+        let s = parse_inet(&bytes, Proto::Tcp, &mut Names::default()).expect("ours too");
         assert_eq!((s.local, s.local_port), (IpAddr::from([10, 0, 0, 1]), 443));
         assert_eq!((s.remote, s.remote_port), (IpAddr::from([10, 0, 0, 2]), 50_000));
         assert_eq!((s.rqueue, s.wqueue, s.uid, s.inode, s.interface), (11, Some(12), 1000, 77, 3));
         assert_eq!(s.skmem, Some([1, 2, 3, 4, 5, 6, 7, 8, 9]));
-        assert_eq!(s.congestion, Congestion::new(b"cubic"));
-        assert_eq!((s.congestion.as_ref().map(Congestion::name), Congestion::new(b"\0x")), (Some(&b"cubic"[..]), None));
+        assert_eq!((s.congestion.as_deref(), up_to_zero(b"\0x")), (Some(&b"cubic"[..]), None));
         let i = s.info.expect("tcp_info");
         // Word n of the made-up structure is n.
         assert_eq!((i.rto_us, i.unacked, i.lost, i.rtt_us, i.cwnd, i.total_retrans), (2, 6, 8, 17, 20, 25));
@@ -259,12 +263,12 @@ mod tests {
         let mut bytes = vec![0; response.buffer_len()];
         response.emit(&mut bytes);
         for cut in 0..bytes.len() {
-            let got = parse_inet(&bytes[..cut], Proto::Tcp);
+            let got = parse_inet(&bytes[..cut], Proto::Tcp, &mut Names::default());
             assert_eq!(got.is_some(), cut >= 72, "{cut}");
             let _ = parse_unix(&bytes[..cut]);
         }
         let old = parse_tcp_info(&[0; 104]).expect("the oldest layout");
-        assert_eq!((old.bytes_acked, old.min_rtt_us), (None, None));
+        assert_eq!((old.bytes, old.min_rtt_us), (None, None));
         assert_eq!(parse_tcp_info(&[0; 103]), None);
     }
 

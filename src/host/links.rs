@@ -2,14 +2,15 @@
 //!
 //! At 4.5 µs a link that is a twentieth of a snapshot's CPU time on a machine with many processes.
 
+use crate::host::names::Text;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// Program and working directory of a process, as the kernel prints them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Links {
-    pub exe: Arc<[u8]>,
-    pub cwd: Arc<[u8]>,
+    pub exe: Text,
+    pub cwd: Text,
 }
 
 /// What was read once and is wanted once more, by pid.

@@ -3,6 +3,7 @@
 
 use crate::host::Root;
 use crate::host::bytes::lines;
+use crate::host::names::{Names, Text};
 use crate::host::{inet_diag, proc_net};
 use crate::model::Deadline;
 use crate::sys::sock_diag;
@@ -91,7 +92,8 @@ pub struct Inet {
     pub inode: u32,
     /// r, rb, t, tb, f, w, o, bl, d of ss -m.
     pub skmem: Option<[u32; 9]>,
-    pub congestion: Option<Congestion>,
+    /// Name of the congestion control: `cubic`, `bbr`.
+    pub congestion: Option<Text>,
     pub info: Option<Box<TcpInfo>>,
 }
 
@@ -105,28 +107,6 @@ impl Inet {
     /// A connection with data that nobody reads or that the other side does not acknowledge.
     pub fn has_data_waiting(&self) -> bool {
         self.state != LISTEN && (self.rqueue > 0 || self.wqueue > Some(0) || self.retransmits > 0)
-    }
-}
-
-/// Name of a congestion control: `cubic`, `bbr`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Congestion([u8; Congestion::MAX]);
-
-impl Congestion {
-    /// TCP_CA_NAME_MAX (net/tcp.h).
-    const MAX: usize = 16;
-
-    /// `None` for an empty name. Ends at the first zero, or where the kernel's names end.
-    pub fn new(name: &[u8]) -> Option<Congestion> {
-        let mut bytes = [0; Congestion::MAX];
-        for (to, from) in bytes.iter_mut().zip(name.iter().take_while(|c| **c != 0)) {
-            *to = *from;
-        }
-        (bytes[0] != 0).then_some(Congestion(bytes))
-    }
-
-    pub fn name(&self) -> &[u8] {
-        self.0.split(|c| *c == 0).next().unwrap_or_default()
     }
 }
 
@@ -148,9 +128,8 @@ pub struct TcpInfo {
     pub rttvar_us: u32,
     pub cwnd: u32,
     pub total_retrans: u32,
-    /// Linux 4.1 and later.
-    pub bytes_acked: Option<u64>,
-    pub bytes_received: Option<u64>,
+    /// Acknowledged and received; Linux 4.1 and later.
+    pub bytes: Option<(u64, u64)>,
     /// Linux 4.6 and later.
     pub notsent: Option<u32>,
     pub min_rtt_us: Option<u32>,
@@ -193,6 +172,7 @@ impl Sockets {
     /// files only.
     pub fn read(root: &Root, deadline: Deadline) -> Sockets {
         let mut s = Sockets::default();
+        let mut names = Names::default();
         for (proto, v6, file) in [
             (Proto::Tcp, false, "/proc/net/tcp"),
             (Proto::Tcp, true, "/proc/net/tcp6"),
@@ -202,7 +182,8 @@ impl Sockets {
             let inet = &mut s.inet;
             let dumped = if root.is_real() {
                 let request = inet_diag::inet_request(proto, v6);
-                sock_diag::dump(&request, SOCKETS_MAX, deadline, &mut |b| inet.extend(inet_diag::parse_inet(b, proto)))
+                let each = &mut |b: &[u8]| inet.extend(inet_diag::parse_inet(b, proto, &mut names));
+                sock_diag::dump(&request, SOCKETS_MAX, deadline, each)
             } else {
                 Err(io::Error::from_raw_os_error(libc::ENOSYS))
             };
@@ -250,10 +231,11 @@ impl Sockets {
         if !root.is_real() {
             return Ok(Sockets::read_proc(root).inet.into_iter().filter(|s| s.state == LISTEN).collect());
         }
+        let mut names = Names::default();
         for v6 in [false, true] {
             let request = inet_diag::listeners_request(v6);
             sock_diag::dump(&request, SOCKETS_MAX, deadline, &mut |b| {
-                all.extend(inet_diag::parse_inet(b, Proto::Tcp).filter(|s| s.state == LISTEN));
+                all.extend(inet_diag::parse_inet(b, Proto::Tcp, &mut names).filter(|s| s.state == LISTEN));
             })?;
         }
         Ok(all)

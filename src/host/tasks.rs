@@ -13,14 +13,13 @@
 
 use crate::host::Root;
 use crate::host::bytes::{lines, number, signed, words};
-use crate::host::names::Names;
+use crate::host::names::{Names, Text};
 use crate::host::stat::{Stat, Status, parse_cgroup, parse_stat, parse_status, stat_of_status};
 use crate::host::worth;
 use crate::model::Mono;
 use crate::sys::clock;
 use crate::sys::procdir::{Buf, Name, ProcDir};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Most processes looked at; kernel.pid_max is 4 Mi at most, and such a table says nothing more.
@@ -78,7 +77,7 @@ impl Machine {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wait {
     /// The kernel function; `None` when running or not allowed to know.
-    pub wchan: Option<Arc<[u8]>>,
+    pub wchan: Option<Text>,
     /// `number args… sp pc`; for tasks in state D, and those that wait for a FUSE server.
     pub syscall: Option<Box<[u8]>>,
     /// One frame a line; for the same tasks.
@@ -111,7 +110,7 @@ pub struct Process {
     /// Inside execve: only what `status` says is known of it, everything else waits for it.
     pub in_execve: bool,
     pub oom_score_adj: Option<i64>,
-    pub cgroup: Option<Arc<[u8]>>,
+    pub cgroup: Option<Text>,
     /// In the kernel's order, without the first (whose figures are the process's own `stat`).
     pub threads: Vec<Thread>,
     /// Threads beyond the caps.
@@ -304,6 +303,11 @@ impl Table {
     /// The process of this pid.
     pub fn get(&self, pid: i32) -> Option<&Process> {
         self.processes.binary_search_by_key(&pid, |p| p.stat.pid).ok().map(|i| &self.processes[i])
+    }
+
+    /// The name of a process; `?` where it is not in the table.
+    pub fn comm(&self, pid: i32) -> &[u8] {
+        self.get(pid).map_or(b"?", |p| &p.stat.comm)
     }
 
     /// Processes inside execve, of which only `status` was read.

@@ -43,18 +43,13 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let mut opened = scan(ctx, sink, &table, &service)?;
     let sockets = sockets::read(ctx, sink);
     listeners_first(ctx, &service, &sockets, &mut opened);
-    let comm = |pid: i32| table.get(pid).map_or(&b"?"[..], |p| &p.stat.comm);
-    let owners = Owners::new(
-        opened
-            .iter()
-            .flat_map(|o| {
-                o.fds.iter().filter_map(move |f| match f.target {
-                    Target::Socket(inode) => Some(Owner { inode, pid: o.pid, fd: f.number, comm: comm(o.pid) }),
-                    _ => None,
-                })
-            })
-            .collect(),
-    );
+    let held = opened.iter().flat_map(|o| {
+        o.fds.iter().filter_map(|f| match f.target {
+            Target::Socket(inode) => Some(Owner { inode, pid: o.pid, fd: f.number }),
+            _ => None,
+        })
+    });
+    let owners = Owners::new(held.collect(), &table);
     let index = Index::new(&sockets);
     sink.put("lastgasp/descriptors_summary.txt", summary(ctx, &table, &opened, &index))?;
     sink.put_pieces("sos_commands/networking/ss_-peaonmi", socket_text::ss(&sockets, &owners))?;
@@ -310,7 +305,7 @@ impl Lsof<'_> {
                     out.push(b' ');
                     push_number(out, o.pid.unsigned_abs().into());
                     out.push(b',');
-                    push_word(out, o.comm);
+                    push_word(out, self.owners.comm(o));
                     out.push(b',');
                     push_number(out, o.fd.into());
                     out.push(b'u');
@@ -433,7 +428,7 @@ fn summary(ctx: &Context, table: &Table, opened: &[Open], index: &Index) -> Vec<
         let _ = write!(out, "{:>8} {:>6}{} {shown:>9} {share:>4}", o.pid, o.fds.len(), if o.more { "+" } else { " " });
         let _ = write!(out, " {:>6} {:>6} {:>6} {:>6} {:>6}", k.tcp, k.udp, k.unix, k.other_sockets, k.files);
         let _ = write!(out, " {:>7} {:>6} {:>6} {:>6} ", k.deleted, k.pipes, k.devices, k.anonymous);
-        push_word(&mut out, table.get(o.pid).map_or(b"?", |p| &p.stat.comm));
+        push_word(&mut out, table.comm(o.pid));
         out.push(b'\n');
     }
     deleted(&mut out, table, opened);
@@ -462,7 +457,7 @@ mod tests {
         let table = Table::default();
         let sockets = Sockets::default();
         let index = Index::new(&sockets);
-        let owners = Owners::new(Vec::new());
+        let owners = Owners::new(Vec::new(), &table);
         let lsof = Lsof { table: &table, index: &index, owners: &owners, mounts: HashMap::from([(3, (254, 0))]) };
         let place = descriptors::Place { position: Some(17), inode: Some(99), mount: Some(3), directory: false };
         let target = Target::Path(b"/var/log/a\nb (deleted)"[..].into());

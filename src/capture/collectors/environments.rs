@@ -1,8 +1,8 @@
 //! Names of environment variables, without their values, which may be secrets; a part of `processes`.
 
+use crate::host::names::Text;
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::Arc;
 
 /// Longest name of an environment variable that is believed to be one.
 const VARIABLE_MAX: usize = 128;
@@ -29,8 +29,8 @@ pub(super) fn names(environ: &[u8]) -> Vec<u8> {
 }
 
 /// Processes with the same names share a line: workers have the environment of their parent.
-pub(super) fn text(all: impl Iterator<Item = (i32, Arc<[u8]>)>) -> Vec<u8> {
-    let mut groups = HashMap::<Arc<[u8]>, Vec<i32>>::new();
+pub(super) fn text(all: impl Iterator<Item = (i32, Text)>) -> Vec<u8> {
+    let mut groups = HashMap::<Text, Vec<i32>>::new();
     for (pid, names) in all.filter(|(_, names)| !names.is_empty()) {
         groups.entry(names).or_default().push(pid);
     }

@@ -15,7 +15,7 @@ use crate::host::bytes::{push_number, push_safe, push_word};
 use crate::host::limits::{Io, Limit, Limits, parse_io, parse_limits};
 use crate::host::links::{Links, Shelf};
 use crate::host::mask::mask_cmdline;
-use crate::host::names::Names;
+use crate::host::names::{Names, Text};
 use crate::host::ps::{self, Shape};
 use crate::host::suspicion::{Suspicion, is_memory_wait};
 use crate::host::tasks::{Process, Table};
@@ -53,8 +53,8 @@ const PS_CAP: usize = 24 << 20;
 /// What never blocks; kept even when the command line hangs.
 #[derive(Debug, Default)]
 struct Early {
-    exe: Option<Arc<[u8]>>,
-    cwd: Option<Arc<[u8]>>,
+    exe: Option<Text>,
+    cwd: Option<Text>,
     io: Option<(Mono, Io)>,
     limits: Option<Arc<Limits>>,
     denied: bool,
@@ -67,7 +67,7 @@ struct Late {
     cmdline: Option<Vec<u8>>,
     cmdline_cut: bool,
     /// Sorted names, a blank before each; `None`: not allowed.
-    environ: Option<Arc<[u8]>>,
+    environ: Option<Text>,
     denied: bool,
 }
 

@@ -5,6 +5,7 @@ use crate::capture::collectors::sockets::{proto_name, timer_name, unix_kind};
 use crate::capture::content::Pieces;
 use crate::host::bytes::{pad_right, push_ip, push_left, push_number, push_right, push_word};
 use crate::host::sockets::{self, CLOSE, ESTABLISHED, Inet, LISTEN, Proto, Sockets, TcpInfo, Unix};
+use crate::host::tasks::Table;
 use std::io::Write;
 
 /// Most owners printed for one socket: the workers of a pre-forking server all hold its listener.
@@ -12,31 +13,39 @@ const OWNERS_MAX: usize = 64;
 
 /// One descriptor of one process that is a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Owner<'a> {
+pub(crate) struct Owner {
     pub inode: u32,
     pub pid: i32,
     pub fd: u32,
-    pub comm: &'a [u8],
 }
 
 /// All of them, in the order of inodes.
-pub(crate) struct Owners<'a>(Vec<Owner<'a>>);
+pub(crate) struct Owners<'a> {
+    all: Vec<Owner>,
+    table: &'a Table,
+}
 
 impl<'a> Owners<'a> {
-    pub(crate) fn new(mut all: Vec<Owner<'a>>) -> Owners<'a> {
+    /// `table`: the processes, for their names.
+    pub(crate) fn new(mut all: Vec<Owner>, table: &'a Table) -> Owners<'a> {
         all.sort_unstable();
-        Owners(all)
+        Owners { all, table }
     }
 
     /// Who holds the socket; inode 0 is nobody's.
-    pub(crate) fn of(&self, inode: u32) -> &[Owner<'a>] {
+    pub(crate) fn of(&self, inode: u32) -> &[Owner] {
         if inode == 0 {
             return &[];
         }
-        let from = self.0.partition_point(|o| o.inode < inode);
+        let from = self.all.partition_point(|o| o.inode < inode);
         // Few: not worth a second search through all.
-        let length = self.0[from..].iter().take_while(|o| o.inode == inode).count();
-        &self.0[from..from + length]
+        let length = self.all[from..].iter().take_while(|o| o.inode == inode).count();
+        &self.all[from..from + length]
+    }
+
+    /// The name of its process.
+    pub(crate) fn comm(&self, owner: &Owner) -> &'a [u8] {
+        self.table.comm(owner.pid)
     }
 }
 
@@ -59,7 +68,7 @@ pub(crate) fn ss(sockets: &Sockets, owners: &Owners) -> Pieces {
         out.extend_from_slice(b" * ");
         push_number(out, u.peer.unwrap_or(0).into());
         pad_right(out, start, 34);
-        users(out, owners.of(u.inode));
+        users(out, owners, u.inode);
         out.push(b'\n');
     }
     for s in &sockets.inet {
@@ -102,7 +111,7 @@ fn ss_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
         pad_right(out, start, 33);
         out.push(b' ');
     }
-    users(out, owners.of(s.inode));
+    users(out, owners, s.inode);
     if s.timer != 0 {
         let _ = write!(out, " timer:({},", timer_name(s.timer));
         milliseconds(out, s.timer_ms);
@@ -132,7 +141,7 @@ fn ss_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
     }
     if let Some(name) = &s.congestion {
         out.push(b' ');
-        push_word(out, name.name());
+        push_word(out, name);
     }
     if let Some(i) = &s.info {
         tcp_info(out, i);
@@ -156,10 +165,10 @@ fn tcp_info(out: &mut Vec<u8>, i: &TcpInfo) {
     field("pmtu:", i.pmtu.into());
     field("rcvmss:", i.rcv_mss.into());
     field("cwnd:", i.cwnd.into());
-    if let Some(n) = i.bytes_acked.filter(|n| *n > 0) {
+    if let Some(n) = i.bytes.map(|b| b.0).filter(|n| *n > 0) {
         field("bytes_acked:", n);
     }
-    if let Some(n) = i.bytes_received.filter(|n| *n > 0) {
+    if let Some(n) = i.bytes.map(|b| b.1).filter(|n| *n > 0) {
         field("bytes_received:", n);
     }
     field("lastsnd:", i.last_sent_ms.into());
@@ -217,18 +226,19 @@ fn milliseconds(out: &mut Vec<u8>, ms: u32) {
 }
 
 /// `users:(("nginx",pid=1,fd=6),("nginx",pid=2,fd=6))`.
-fn users(out: &mut Vec<u8>, owners: &[Owner]) {
-    if owners.is_empty() {
+fn users(out: &mut Vec<u8>, owners: &Owners, inode: u32) {
+    let held_by = owners.of(inode);
+    if held_by.is_empty() {
         return;
     }
     out.extend_from_slice(b"users:(");
-    for (i, o) in owners.iter().take(OWNERS_MAX).enumerate() {
+    for (i, o) in held_by.iter().take(OWNERS_MAX).enumerate() {
         if i > 0 {
             out.push(b',');
         }
         out.extend_from_slice(b"(\"");
         // A quote in a name would end the field early.
-        for (j, piece) in o.comm.split(|b| *b == b'"').enumerate() {
+        for (j, piece) in owners.comm(o).split(|b| *b == b'"').enumerate() {
             if j > 0 {
                 out.extend_from_slice(b"\\x22");
             }
@@ -294,7 +304,7 @@ fn netstat_inet(out: &mut Vec<u8>, s: &Inet, owners: &Owners) {
     out.push(b' ');
     push_left(out, s.inode.into(), 10);
     out.push(b' ');
-    program(out, owners.of(s.inode));
+    program(out, owners, s.inode);
     let name = match s.timer {
         0 => "off",
         4 => "probe",
@@ -324,7 +334,7 @@ fn netstat_unix(out: &mut Vec<u8>, u: &Unix, owners: &Owners) {
         _ => ("[ ]", ""),
     };
     let _ = write!(out, "unix  -      {flags:<11} {kind:<10} {state:<13} {:<8} ", u.inode);
-    program(out, owners.of(u.inode));
+    program(out, owners, u.inode);
     out.push(b' ');
     if let Some(name) = &u.name {
         push_word(out, name);
@@ -333,13 +343,13 @@ fn netstat_unix(out: &mut Vec<u8>, u: &Unix, owners: &Owners) {
 }
 
 /// `1279/qpidd`, padded to 20: the first that holds it, as netstat has it.
-fn program(out: &mut Vec<u8>, owners: &[Owner]) {
+fn program(out: &mut Vec<u8>, owners: &Owners, inode: u32) {
     let start = out.len();
-    match owners.first() {
+    match owners.of(inode).first() {
         Some(o) => {
             push_number(out, o.pid.unsigned_abs().into());
             out.push(b'/');
-            push_word(out, o.comm);
+            push_word(out, owners.comm(o));
         }
         None => out.push(b'-'),
     }
@@ -349,12 +359,16 @@ fn program(out: &mut Vec<u8>, owners: &[Owner]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::sockets::Congestion;
+    use crate::host::stat::Stat;
+    use crate::host::tasks::Process;
 
     #[test]
     fn shapes() {
-        let owner = |inode, pid, fd| Owner { inode, pid, fd, comm: b"my \"app" };
-        let owners = Owners::new(vec![owner(9, 8, 4), owner(5, 3, 1), owner(5, 2, 1)]);
+        let named =
+            |pid| Process { stat: Stat { pid, comm: b"my \"app"[..].into(), ..Stat::default() }, ..Process::default() };
+        let table = Table { processes: [2, 3, 8].map(named).into(), ..Table::default() };
+        let owner = |inode, pid, fd| Owner { inode, pid, fd };
+        let owners = Owners::new(vec![owner(9, 8, 4), owner(5, 3, 1), owner(5, 2, 1)], &table);
         assert_eq!(owners.of(5).len(), 2);
         assert!(owners.of(0).is_empty() && owners.of(6).is_empty());
         let inet = vec![Inet {
@@ -373,7 +387,7 @@ mod tests {
             uid: 33,
             inode: 9,
             skmem: Some([0, 131_072, 0, 16_384, 0, 0, 0, 0, 1]),
-            congestion: Congestion::new(b"cubic"),
+            congestion: Some(b"cubic"[..].into()),
             info: Some(Box::new(TcpInfo { rto_us: 204_000, rtt_us: 44, rttvar_us: 1_022, ..TcpInfo::default() })),
         }];
         let unix = vec![Unix {

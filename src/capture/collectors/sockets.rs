@@ -142,8 +142,8 @@ fn inet_line(out: &mut Vec<u8>, s: &Inet) {
         i.map(|i| i.retrans.into()),
         i.map(|i| i.total_retrans.into()),
         i.map(|i| i.cwnd.into()),
-        i.and_then(|i| i.bytes_acked),
-        i.and_then(|i| i.bytes_received),
+        i.and_then(|i| i.bytes).map(|b| b.0),
+        i.and_then(|i| i.bytes).map(|b| b.1),
         i.map(|i| i.last_received_ms.into()),
         s.skmem.map(|m| m[8].into()),
     ] {
