@@ -24,7 +24,7 @@ pub const DESCRIPTORS_MAX: usize = 400_000;
 /// Most of one process. A service that leaks has hundreds of thousands, all alike.
 pub const PER_PROCESS_MAX: usize = 65_536;
 /// Most files whose position and mount are read: three system calls each, about 7 µs, instead of one.
-const FDINFO_MAX: usize = 5_000;
+pub const FDINFO_MAX: usize = 5_000;
 const LINK_CAP: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,13 @@ pub struct Fd {
     pub mode: u8,
     /// Of files of a path, as far as it was asked for.
     pub place: Option<Box<Place>>,
+}
+
+impl Fd {
+    /// Whether it has a position and a mount, which [`Fd::place`] holds if they were asked for.
+    pub fn is_file(&self) -> bool {
+        matches!(&self.target, Target::Path(path) if !is_device(path))
+    }
 }
 
 /// The descriptors of one process.

@@ -117,6 +117,14 @@ fn scan(ctx: &Context, sink: &mut Sink, table: &Table, service: &Service) -> Res
             format!("beyond {most} of one process or {} in all", descriptors::DESCRIPTORS_MAX),
         );
     }
+    let files = || opened.iter().flat_map(|o| &o.fds).filter(|f| f.is_file());
+    let asked = files().filter(|f| f.place.is_some()).count();
+    if asked >= descriptors::FDINFO_MAX {
+        sink.missing(
+            format!("position, mount and inode of {} files", files().count() - asked),
+            format!("asked of {asked}, those of what matters most: three system calls each"),
+        );
+    }
     Ok(opened)
 }
 

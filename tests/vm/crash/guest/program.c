@@ -1,9 +1,9 @@
 /*
  * What a guest needs besides busybox: a program that crashes in user space, each way by the CPU's own exception, a
- * reader of /dev/kmsg that ends when there is no more, the two clocks read at one moment, and what takes all processes
- * or a CPU away.
+ * reader of /dev/kmsg that ends when there is no more, the two clocks read at one moment, what takes all processes
+ * or a CPU away, and one with very many descriptors.
  *
- *   program segfault|execute|undefined|divide|protection|breakpoint|kmsg|clocks|exhaust|spin
+ *   program segfault|execute|undefined|divide|protection|breakpoint|kmsg|clocks|exhaust|spin|descriptors
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -134,6 +135,27 @@ static int spin(void)
 	return 0;
 }
 
+/* Opens 50,000 descriptors, says so in the file "open", and waits to be killed. */
+static int descriptors(void)
+{
+	struct rlimit limit = { 50100, 50100 };
+	int n;
+
+	if (setrlimit(RLIMIT_NOFILE, &limit)) {
+		perror("setrlimit");
+		return 1;
+	}
+	for (n = 0; n < 50000; n++) {
+		if (open("/bin/program", O_RDONLY) < 0) {
+			perror("/bin/program");
+			return 1;
+		}
+	}
+	close(creat("/tmp/open", 0600));
+	pause();
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -158,6 +180,8 @@ int main(int argc, char **argv)
 		return exhaust();
 	else if (!strcmp(what, "spin"))
 		return spin();
+	else if (!strcmp(what, "descriptors"))
+		return descriptors();
 	fprintf(stderr, "program: no such thing, or it did not crash: %s\n", what);
 	return 2;
 }
