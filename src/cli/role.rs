@@ -18,7 +18,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let result = match args.name.as_str() {
         "tail" => {
             set_name(c"lastgasp-tail");
-            crate::source::role::run(channel).map_err(anyhow::Error::from)
+            crate::source::role::run(channel, &crate::daemon::sort_consoles).map_err(anyhow::Error::from)
         }
         "probe" => {
             set_name(c"lastgasp-probe");

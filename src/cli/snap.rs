@@ -5,15 +5,18 @@ use crate::capture::{Spec, registry};
 use crate::cli::common::config_of;
 use crate::cli::{Exit, Format, Global};
 use crate::config::Config;
+use crate::daemon::control::{Connection, default_path};
+use crate::daemon::spawn_capture;
 use crate::host::Root;
 use crate::model::{BootId, Incident, IncidentId, Kind, Losses, Trigger};
 use crate::report;
 use crate::store;
 use crate::sys::ipc::Received;
-use crate::sys::process::{Child, spawn_self};
+use crate::sys::process::Child;
 use crate::sys::{clock, random};
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{IsTerminal, Write};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +35,8 @@ pub struct Args {
 
 /// What publishing may take beyond the capture's own deadline.
 const PUBLISH_MAX: Duration = Duration::from_secs(15);
+/// The watch answers within one turn of its loop; one that does not is not waited for.
+const WATCH_MAX: Duration = Duration::from_millis(500);
 /// Stores are few; so are attempts.
 const STORES_MAX: usize = 4;
 
@@ -103,6 +108,13 @@ struct Failed {
     error: String,
 }
 
+/// What a running watch remembers of command lines: the processes that hang now cannot be asked any more. Without a watch, or
+/// from one that does not answer, nothing.
+fn command_lines(config: &Config) -> Option<OwnedFd> {
+    let path = config.general.control.clone().unwrap_or_else(default_path);
+    Connection::open(&path).ok()??.command_lines(WATCH_MAX).ok()?
+}
+
 fn attempt(
     config: &Config,
     incident: &Incident,
@@ -110,7 +122,7 @@ fn attempt(
     earlier: &[Failed],
     live: bool,
 ) -> Result<Result<Published, Failed>> {
-    let child = spawn_self(&["role".into(), "capture".into()]).context("start a capture worker")?;
+    let child = spawn_capture(command_lines(config).as_ref()).context("start a capture worker")?;
     let avoid: Vec<PathBuf> = earlier.iter().filter_map(|f| f.place.clone()).collect();
     // Until the worker says where it writes: where it will try first.
     let mut place = store::candidates(&config.store, None).into_iter().find(|d| !avoid.contains(d));

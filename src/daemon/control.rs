@@ -4,12 +4,13 @@
 use crate::capture::protocol::Published;
 use crate::daemon::status::Status;
 use crate::model::Mono;
+use crate::sys::fdpass;
 use nix::sys::socket::{getsockopt, sockopt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 const CLIENTS_MAX: usize = 16;
 const REQUEST_MAX: usize = 4096;
+/// Room for a reply that is read whole: an error's text is the longest.
+const REPLY_BYTES: usize = 4096;
 /// A client that has sent nothing for so long is dropped; subscribed ones stay.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 
@@ -24,6 +27,8 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     Status,
+    /// The cache of command lines, for somebody who takes a snapshot without the watch.
+    CommandLines,
     /// Watch this console log and probe this target as if configured, until the client hangs up,
     /// and tell it of what was captured.
     Drill {
@@ -37,6 +42,8 @@ pub enum Request {
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     Status(Box<Status>),
+    /// The file that comes with it is the cache.
+    CommandLines,
     /// The drill's console and probe are being watched.
     DrillReady,
     /// A snapshot of the drill.
@@ -162,6 +169,15 @@ impl Control {
         c.stream.write_all(&line).is_ok()
     }
 
+    /// The same, with a descriptor of `file` that can only be read.
+    pub fn reply_with(&mut self, client: u32, reply: &Reply, file: BorrowedFd<'_>) -> bool {
+        let Some(c) = self.clients.get(&client) else { return false };
+        let Ok(mut line) = serde_json::to_vec(reply) else { return false };
+        line.push(b'\n');
+        let reader = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        reader.and_then(|reader| fdpass::send(&c.stream, &line, reader.as_fd())).is_ok()
+    }
+
     /// Keeps the client although it sends nothing more.
     pub fn subscribe(&mut self, client: u32) {
         if let Some(c) = self.clients.get_mut(&client) {
@@ -214,6 +230,17 @@ impl Connection {
         let mut line = serde_json::to_vec(request).map_err(io::Error::other)?;
         line.push(b'\n');
         self.0.get_mut().write_all(&line)
+    }
+
+    /// Asks for the cache of command lines. `None`: the watch has none. Errors: as [`Connection::receive`].
+    pub fn command_lines(&mut self, wait: Duration) -> io::Result<Option<OwnedFd>> {
+        self.send(&Request::CommandLines)?;
+        let stream = self.0.get_ref();
+        stream.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
+        match fdpass::receive(stream, &mut [0; REPLY_BYTES])? {
+            (0, _) => Err(io::ErrorKind::UnexpectedEof.into()),
+            (_, file) => Ok(file),
+        }
     }
 
     /// The next reply. Errors: `WouldBlock` or `TimedOut` after `wait`, `UnexpectedEof` when the watch ended.

@@ -15,5 +15,7 @@ pub mod status;
 mod veterans;
 mod workers;
 
+pub use children::spawn_capture;
+pub use consoles::sort as sort_consoles;
 pub use keep::now;
 pub use start::{Setup, StartError, hostname, limits, run};

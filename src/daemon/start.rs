@@ -4,7 +4,6 @@
 use crate::capture::registry;
 use crate::config::{Config, RulesConfig};
 use crate::daemon::children::Helper;
-use crate::daemon::consoles;
 use crate::daemon::control::{self, Control};
 use crate::daemon::core::{Core, Parts};
 use crate::daemon::poller::{Poller, Token};
@@ -12,8 +11,8 @@ use crate::detect::Detector;
 use crate::host::Root;
 use crate::incident::Identity;
 use crate::model::{BootId, Origin, Record};
-use crate::source::role::TailMessage;
 use crate::source::{Cursor, KernelLog, Netconsole};
+use crate::source::{TailMessage, TailOrder};
 use crate::store;
 use crate::sys::capability::{self, Capability};
 use crate::sys::ipc::Received;
@@ -182,7 +181,7 @@ fn start_tail(
     state_file: &std::path::Path,
 ) -> (Option<Cursor>, Vec<String>) {
     let mut notices = Vec::new();
-    let start = consoles::start_order(&config.consoles, state_file.to_owned());
+    let start = TailOrder::Start { consoles: config.consoles.clone(), state_file: state_file.to_owned() };
     if let Err(e) = tail.ensure(clock::mono(), poller, &[start]) {
         notices.push(format!("start the tail role: {e}"));
         return (None, notices);

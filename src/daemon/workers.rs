@@ -13,7 +13,7 @@ use crate::sys::ipc::Received;
 use crate::sys::memfd;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -160,6 +160,11 @@ impl Workers {
             hung: Vec::new(),
             overflow: 0,
         }
+    }
+
+    /// The file of the cache of command lines.
+    pub fn command_lines(&self) -> Option<BorrowedFd<'_>> {
+        self.command_lines.as_ref().map(|file| file.as_fd())
     }
 
     pub fn spare_ready(&self) -> bool {

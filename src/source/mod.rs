@@ -22,7 +22,7 @@ pub use klog::KlogSource;
 pub use kmsg::KmsgSource;
 pub use netconsole::Netconsole;
 pub use replay::for_each_record;
-pub use role::{Aside, TailMessage, TailOrder};
+pub use role::{Aside, Sort, TailMessage, TailOrder};
 
 use std::io;
 use std::path::PathBuf;

@@ -20,6 +20,7 @@ use crate::sys::{clock, memory};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -31,22 +32,27 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// How long a parent that has ordered a stop is waited for when it does not read.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
+/// The mounts of this process.
+const MOUNTS: &str = "/proc/self/mountinfo";
 /// Records read before they are sent; some 100 KiB.
 pub(super) const STEP_RECORDS: usize = 1024;
 
 /// Console files on a file system that may stop answering.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Aside {
     /// All of their paths are below it.
     pub root: PathBuf,
     pub consoles: Vec<ConsoleConfig>,
 }
 
+/// Tells those that are read here from those that are read aside. Asked at the start, and whenever the mount table has changed.
+pub type Sort = dyn Fn(&[ConsoleConfig]) -> (Vec<ConsoleConfig>, Vec<Aside>);
+
 /// What the parent says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum TailOrder {
     /// First, once.
-    Start { consoles: Vec<ConsoleConfig>, aside: Vec<Aside>, state_file: PathBuf },
+    Start { consoles: Vec<ConsoleConfig>, state_file: PathBuf },
     /// How far the kernel log was read, to be kept with the rest.
     SaveCursor(Cursor),
     /// To be appended to the history.
@@ -66,6 +72,9 @@ pub enum TailMessage {
     Notice(String),
     /// Since the last time.
     Losses(Losses),
+    /// Last: mounts have changed, positions are saved, and another role is to go on. This one may not be able to end: a thread
+    /// of it may hang on one of them.
+    Remounted,
 }
 
 /// Whether to go on.
@@ -77,23 +86,28 @@ enum Flow {
     Closed,
 }
 
-/// Runs until told to stop or until the parent is gone. Trouble with files or the state is a notice.
+/// Runs until told to stop, until the parent is gone, or until a mount has come or gone that makes `sort` answer otherwise: then
+/// it says so ([`TailMessage::Remounted`]) and ends. Trouble with files or the state is a notice.
 ///
 /// Errors: no usable first order, no inotify, the channel failed.
-pub fn run(channel: Channel) -> Result<(), Error> {
+pub fn run(channel: Channel, sort: &Sort) -> Result<(), Error> {
     raise_descriptor_limit();
     let mut packet = Vec::new();
-    let (configs, asides, state_file) = match channel.recv(&mut packet, Some(START_WITHIN)).map_err(Error::Channel)? {
-        Received::Message(TailOrder::Start { consoles, aside, state_file }) => (consoles, aside, state_file),
+    let (all, state_file) = match channel.recv(&mut packet, Some(START_WITHIN)).map_err(Error::Channel)? {
+        Received::Message(TailOrder::Start { consoles, state_file }) => (consoles, state_file),
         Received::Message(_) => return Err(Error::NoStart("something else came")),
         Received::Empty => return Err(Error::NoStart("nothing came for 30 s")),
         Received::Closed => return Ok(()),
     };
     memory::be_frugal();
+    // Before it is read, so that no change is missed. Without it, a file system that is mounted later is read like a local one.
+    let mounts = File::open(MOUNTS).ok();
+    let (configs, asides) = sort(&all);
     memory::forget_code();
     let mut notices = Vec::new();
     let scribe = Scribe::start(state_file, &mut notices).map_err(Error::Channel)?;
     let now = clock::mono();
+    let sorted = (configs.clone(), asides.clone());
     let known = &scribe.written().consoles;
     let local = aside::part(known, |path| !asides.iter().any(|a| path.starts_with(&a.root)));
     let readers = Readers::start(asides, known, &mut notices).map_err(Error::Channel)?;
@@ -109,8 +123,11 @@ pub fn run(channel: Channel) -> Result<(), Error> {
         save_at: now,
         losses: Losses::default(),
         stop_by: None,
+        mounts,
+        remounted: false,
     };
-    role.serve(consoles, notices)
+    let still = || sort(&all) == sorted;
+    role.serve(consoles, notices, &still)
 }
 
 struct Role {
@@ -125,16 +142,30 @@ struct Role {
     losses: Losses,
     /// Stop was ordered; given up by then.
     stop_by: Option<Mono>,
+    /// The mount table, which poll(2) reports when it has changed (proc(5)).
+    mounts: Option<File>,
+    /// It has changed since the consoles were sorted.
+    remounted: bool,
 }
 
 impl Role {
-    fn serve(&mut self, mut consoles: Consoles, mut notices: Vec<Notice>) -> Result<(), Error> {
+    /// `still`: whether the consoles are sorted as they would be now.
+    fn serve(
+        &mut self,
+        mut consoles: Consoles,
+        mut notices: Vec<Notice>,
+        still: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
         let ready = TailMessage::Ready { cursor: self.cursor.clone() };
         let mut flow = self.send(&ready)?;
-        let mut records = Vec::new();
+        let (mut records, mut again) = (Vec::new(), false);
         while flow == Flow::Go && self.stop_by.is_none() {
             flow = self.take_orders()?;
             if flow != Flow::Go {
+                break;
+            }
+            if std::mem::take(&mut self.remounted) && !still() {
+                again = true;
                 break;
             }
             let now = clock::mono();
@@ -177,6 +208,9 @@ impl Role {
             self.scribe.save(State { cursor: self.cursor.clone(), consoles });
         }
         self.scribe.finish(STOP_WITHIN);
+        if again {
+            self.send(&TailMessage::Remounted)?;
+        }
         Ok(())
     }
 
@@ -203,7 +237,7 @@ impl Role {
     }
 
     /// Waits for an order, a change of a file, or the next time something is due.
-    fn wait(&self, consoles: &Consoles) -> Result<(), Error> {
+    fn wait(&mut self, consoles: &Consoles) -> Result<(), Error> {
         let now = clock::mono();
         let mut due = consoles.next_due();
         if self.unsaved || self.scribe.written().cursor != self.cursor {
@@ -212,9 +246,13 @@ impl Role {
         if let Some(at) = self.readers.next_due(now) {
             due = due.min(at);
         }
-        let mut fds =
-            [self.channel.as_fd(), consoles.as_fd(), self.readers.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        poll_for(&mut fds, due.since(now))
+        let mut fds: Vec<PollFd> = [self.channel.as_fd(), consoles.as_fd(), self.readers.as_fd()]
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .into();
+        fds.extend(self.mounts.as_ref().map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI)));
+        poll_for(&mut fds, due.since(now))?;
+        self.remounted |= fds.get(3).and_then(PollFd::any) == Some(true);
+        Ok(())
     }
 
     /// Reads all orders that are there.

@@ -5,6 +5,7 @@ pub mod capability;
 pub mod clock;
 pub mod direct_io;
 pub mod exec;
+pub mod fdpass;
 pub mod ipc;
 pub mod klog;
 pub mod kmsg;

@@ -46,6 +46,10 @@ disk_benchmark = false"
     is "how tasks ended" "$(outcome tasks)" complete
     lacks "the readers of descriptors" "$(missing '^descriptors: /proc/' || true)" "did not answer"
     has "the manifest" "$(missing cmdline)" "the reader hangs at wchan="
+    # One by hand, whose worker has seen none of them healthy: the watch lends it what it remembers.
+    SNAP=$("$LASTGASP" --config "$T/lastgasp.toml" --format json snap --no-disk-benchmark | jq -r .path)
+    entry_text $PS >"$T/ps"
+    is "hung processes in the ps of a snapshot by hand" "$(grep -c 'worker of .*\[as it was [0-9]* s before; unreadable' "$T/ps")" "${#HELD[@]}"
     say "readers that hang: $(missing cmdline | grep -c 'the reader hangs'), $(missing 'not tried' | head -n 1)"
     in_time "$count $what"
     row "$count $what" "ps, pgrep -f, pidof$([ "$how" != fault ] || echo ", lsof -b") hang" "all with state, wchan, stack, cached command line; 40 of 40 healthy" "$SNAP_MS"

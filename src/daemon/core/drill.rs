@@ -16,11 +16,7 @@ impl Core {
         }
         let mut drill = Drill::new(client, name, console, probe, &self.identity)?;
         let now = clock::mono();
-        let start = TailOrder::Start {
-            consoles: vec![drill.console.clone()],
-            aside: Vec::new(),
-            state_file: drill.state_file(),
-        };
+        let start = TailOrder::Start { consoles: vec![drill.console.clone()], state_file: drill.state_file() };
         drill.tail.ensure(now, &mut self.poller, &[start]).map_err(|e| format!("start a tail role: {e}"))?;
         let start = ProbeOrder::start(std::slice::from_ref(&drill.target));
         drill.prober.ensure(now, &mut self.poller, &start).map_err(|e| format!("start a probe role: {e}"))?;

@@ -40,9 +40,17 @@ impl Core {
     pub(super) fn hear_tail(&mut self) {
         let mut messages = Vec::new();
         let alive = self.tail.messages::<TailMessage>(&mut self.buf, &mut messages);
+        let remounted = messages.iter().any(|m| matches!(m, TailMessage::Remounted));
         self.take_tail(messages);
-        if !matches!(alive, Ok(true)) {
-            self.say(log::Level::Warn, "the tail role ended; it is started again".into());
+        let over = match remounted {
+            true => Some(
+                "a file system under the console files was mounted or unmounted; they are taken up where they stood",
+            ),
+            false if !matches!(alive, Ok(true)) => Some("the tail role ended; it is started again"),
+            false => None,
+        };
+        if let Some(why) = over {
+            self.say(log::Level::Warn, why.into());
             let child = self.tail.drop_child(clock::mono(), &mut self.poller);
             self.abandoned.push(child);
         }
@@ -60,7 +68,7 @@ impl Core {
                 }
                 TailMessage::Notice(text) => self.say(log::Level::Warn, text),
                 TailMessage::Losses(lost) => self.lose(lost),
-                TailMessage::Ready { .. } => {}
+                TailMessage::Ready { .. } | TailMessage::Remounted => {}
             }
         }
     }
@@ -115,6 +123,15 @@ impl Core {
             Ok(Some(Request::Status)) => {
                 let reply = Reply::Status(Box::new(self.status()));
                 self.control.reply(client, &reply);
+            }
+            Ok(Some(Request::CommandLines)) => {
+                let told = match self.workers.command_lines() {
+                    Some(file) => self.control.reply_with(client, &Reply::CommandLines, file),
+                    None => self.control.reply(client, &Reply::Error("no memory for a cache of command lines".into())),
+                };
+                if !told {
+                    self.drop_client(client);
+                }
             }
             Ok(Some(Request::Drill { name, console, probe })) => {
                 if let Err(e) = self.begin_drill(client, &name, console, &probe) {

@@ -1,6 +1,5 @@
 //! Upkeep: children that should run do, what is due is done, and the end is orderly.
 
-use crate::daemon::consoles;
 use crate::daemon::core::Core;
 use crate::daemon::keep::Tidy;
 use crate::model::{Happening, Mono};
@@ -27,7 +26,10 @@ impl Core {
         let started = [
             match self.tail.is_due(now) {
                 true => {
-                    let start = consoles::start_order(&self.config.consoles, self.state_file.clone());
+                    let start = TailOrder::Start {
+                        consoles: self.config.consoles.clone(),
+                        state_file: self.state_file.clone(),
+                    };
                     self.tail.ensure(now, &mut self.poller, &[start])
                 }
                 false => Ok(false),

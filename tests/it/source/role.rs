@@ -26,8 +26,10 @@ impl Tail {
 
     fn start_with(consoles: Vec<ConsoleConfig>, aside: Vec<Aside>, state_file: &Path) -> Tail {
         let (channel, theirs) = ipc::pair().expect("socketpair");
-        let thread = std::thread::spawn(move || lastgasp::source::role::run(theirs));
-        channel.send(&TailOrder::Start { consoles, aside, state_file: state_file.to_owned() }).expect("sends");
+        let here = consoles.clone();
+        let sort = move |_: &[ConsoleConfig]| (here.clone(), aside.clone());
+        let thread = std::thread::spawn(move || lastgasp::source::role::run(theirs, &sort));
+        channel.send(&TailOrder::Start { consoles, state_file: state_file.to_owned() }).expect("sends");
         let mut tail =
             Tail { channel, packet: Vec::new(), thread, records: Vec::new(), notices: Vec::new(), cursor: None };
         match tail.channel.recv(&mut tail.packet, Some(PATIENCE)).expect("receives") {
