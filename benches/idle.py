@@ -1,4 +1,4 @@
-"""The measuring part of idle.sh: idle.py MINUTES"""
+"""The measuring part of idle.sh: idle.py MINUTES FLOOR"""
 
 import http.server
 import json
@@ -94,23 +94,32 @@ def main():
             # The first seconds are start-up; the role that tidies the store ends by itself.
             time.sleep(10)
             pids = [watch.pid, *children(watch.pid)]
+            # Beside it the least that one request a second can cost here: a wake-up is dearer on one machine than on another.
+            floor = subprocess.Popen([sys.argv[2], str(server.server_port)])
             try:
+                pids.append(floor.pid)
                 before, began = {pid: look(pid) for pid in pids}, time.monotonic()
                 time.sleep(minutes * 60)
                 after, took = {pid: look(pid) for pid in pids}, time.monotonic() - began
             except (FileNotFoundError, ProcessLookupError):
                 sys.exit("a process of the watch was replaced meanwhile (an incident, or a crash): not idle, try again")
+            finally:
+                floor.kill()
+                floor.wait()
             new = set(children(watch.pid)) - set(pids)
             end = status(config)
         finally:
             watch.terminate()
             watch.wait(30)
-    print(f"{took / 60:.1f} minutes, {len(pids)} processes, {len(new)} started meanwhile, {end['snapshots']} snapshots")
+    print(f"{took / 60:.1f} minutes, {len(pids) - 1} processes, {len(new)} started meanwhile, {end['snapshots']} snapshots")
     print(f"{'process':10} {'RSS KiB':>8} {'PSS KiB':>8} {'own KiB':>8} {'CPU ms/min':>11} {'(ticks)':>8} {'switches/s':>11} {'fds':>4}")
     total = dict.fromkeys(("rss", "pss", "anon", "ns", "ticks", "switches"), 0)
     for pid in pids:
         a, b = before[pid], after[pid]
         row = {k: b[k] for k in ("rss", "pss", "anon")} | {k: b[k] - a[k] for k in ("ns", "ticks", "switches")}
+        if pid == floor.pid:
+            least = row
+            continue
         for key, value in row.items():
             total[key] += value
         show(b["role"], row, took, b["fds"])
@@ -118,6 +127,8 @@ def main():
         if grown > 0:
             print(f"{'':10} grew by {grown} KiB")
     show("all", total, took, "")
+    show("floor", least, took, "")
+    print(f"CPU against the floor, one HTTP request a second in C: {total['ns'] / least['ns']:.2f} x")
 
 
 def show(name, row, took, fds):

@@ -1,5 +1,6 @@
 #!/bin/bash
-# What a watch costs while nothing happens: memory and CPU of each of its processes, with one probe a second.
+# What a watch costs while nothing happens: memory and CPU of each of its processes, with one probe a second, beside a C
+# program that does nothing but such a request a second (idle_floor.c).
 #
 #   benches/idle.sh [MINUTES]      default 10
 #
@@ -13,9 +14,11 @@ export LASTGASP=${LASTGASP:-$here/../target/release/lastgasp}
 if [ -n "${LOAD:-}" ]; then
     coproc LOADED { exec python3 "$here/load.py" $LOAD; }
     load=$LOADED_PID
-    trap 'kill $load 2>/dev/null || true; wait $load 2>/dev/null || true' EXIT
     read -r -t 120 ready <&"${LOADED[0]}" || { echo "the load did not get ready" >&2; exit 1; }
     echo "$ready"
 fi
 echo "load average $(cut -d' ' -f1-3 /proc/loadavg), $(ls /proc | grep -c '^[0-9]') processes"
-python3 "$here/idle.py" "${1:-${MINUTES:-10}}"
+floor=$(mktemp)
+trap 'rm -f "$floor"; kill ${load:-} 2>/dev/null || true; wait ${load:-} 2>/dev/null || true' EXIT
+cc -O2 -Wall -o "$floor" "$here/idle_floor.c"
+python3 "$here/idle.py" "${1:-${MINUTES:-10}}" "$floor"

@@ -19,6 +19,6 @@ pub use ids::{BootId, IncidentId, Pid, Signature};
 pub use incident::{EVENTS_MAX, Incident, Losses, Trigger};
 pub use kind::{Kind, Severity};
 pub use outcome::{Missing, Outcome};
-pub use probe::{ProbeCause, ProbeOutcome, ProbeReport};
+pub use probe::{ProbeCause, ProbeOutcome, ProbeReport, Unchanged};
 pub use record::{Origin, Record};
 pub use time::{Deadline, KernelTime, Mono, Wall};

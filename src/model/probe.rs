@@ -74,7 +74,15 @@ pub enum ProbeOutcome {
     },
 }
 
-/// One run of one probe.
+/// Runs between two reports that found a service up which was up before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unchanged {
+    pub ups: u32,
+    /// From the end of the last of them to that of the run that is reported, in microseconds.
+    pub ago_us: u64,
+}
+
+/// One run of one probe, and those before it that were not worth a report of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeReport {
     /// The probe's name in the config.
@@ -82,4 +90,5 @@ pub struct ProbeReport {
     pub outcome: ProbeOutcome,
     /// How long the run took, in microseconds.
     pub took_us: u64,
+    pub unchanged: Option<Unchanged>,
 }

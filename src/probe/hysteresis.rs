@@ -9,8 +9,11 @@
 
 use crate::config::{ProbeConfig, ProbeTarget};
 use crate::model::event::EVENT_LINE_BYTES_MAX;
-use crate::model::{Event, Kind, Origin, ProbeCause, ProbeOutcome, ProbeReport, Severity, Signal, Signature, Wall};
-use serde::{Deserialize, Serialize};
+use crate::model::{
+    Event, Kind, Origin, ProbeCause, ProbeOutcome, ProbeReport, Severity, Signal, Signature, Unchanged, Wall,
+};
+use crate::probe::status::{ProbeState, ProbeStatus};
+use crate::probe::teller::TELL_EVERY;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -24,41 +27,6 @@ const WINDOW_CYCLES: u64 = 10;
 const LINES_MAX: usize = 10;
 /// How long past a run's end the role may be silent before what is known counts as stale.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProbeState {
-    /// Not decided yet.
-    Unknown,
-    Up,
-    Down,
-}
-
-/// A probe as `status` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeStatus {
-    pub probe: String,
-    /// As in the config.
-    pub target: String,
-    pub state: ProbeState,
-    /// Since when it is in this state: for Down the first failure.
-    pub since: Option<Wall>,
-    /// Of the last failure; `None` while the last run succeeded.
-    pub cause: Option<ProbeCause>,
-    pub detail: Option<String>,
-    /// Runs in a row with the outcome of the last one.
-    pub consecutive: u32,
-    /// Failures among the last (at most 32) runs.
-    pub failed: u32,
-    /// How many runs `failed` is of.
-    pub of: u32,
-    pub flapping: bool,
-    /// When it was found that no report comes any more: the state is what was last known.
-    pub stale_since: Option<Wall>,
-    pub last_report: Option<Wall>,
-    /// How long the last run took, in microseconds.
-    pub took_us: Option<u64>,
-}
 
 /// The state machine of one probe.
 #[derive(Clone, Debug)]
@@ -120,9 +88,15 @@ impl Hysteresis {
         &self.probe.name
     }
 
-    /// Takes in one run. `number` is the counter of events; an opening takes the next number, and
+    /// Takes in a run, and those before it that were not told one by one. `number` is the counter of events; an opening takes the next number, and
     /// its recovery has the same.
     pub fn report(&mut self, report: &ProbeReport, at: Wall, number: &mut u64) -> Vec<Signal> {
+        let mut signals = report.unchanged.map(|before| self.more_ups(before, at)).unwrap_or_default();
+        signals.extend(self.run(report, at, number));
+        signals
+    }
+
+    fn run(&mut self, report: &ProbeReport, at: Wall, number: &mut u64) -> Vec<Signal> {
         let down = matches!(report.outcome, ProbeOutcome::Down { .. });
         let was_down = self.last.as_ref().map(|(o, ..)| matches!(o, ProbeOutcome::Down { .. }));
         if was_down == Some(down) {
@@ -154,6 +128,18 @@ impl Hysteresis {
                 self.down(*cause, detail, at, number)
             }
         }
+    }
+
+    /// Counts runs that found it up, as the one before them did; it may have calmed down with them.
+    fn more_ups(&mut self, more: Unchanged, at: Wall) -> Vec<Signal> {
+        if matches!(&self.last, Some((ProbeOutcome::Up, ..))) {
+            self.consecutive = self.consecutive.saturating_add(more.ups);
+        }
+        self.history = self.history.checked_shl(more.ups).unwrap_or(0);
+        self.runs = self.runs.saturating_add(more.ups).min(32);
+        let last = Wall(at.0.saturating_sub_unsigned(more.ago_us));
+        self.last_ok = Some(last);
+        self.up(last)
     }
 
     fn down(&mut self, cause: ProbeCause, detail: &str, at: Wall, number: &mut u64) -> Vec<Signal> {
@@ -214,7 +200,7 @@ impl Hysteresis {
 
     /// How long to wait for a report before [`Hysteresis::overdue`].
     pub fn patience(&self) -> Duration {
-        Duration::from_millis(self.probe.interval_ms.saturating_add(self.probe.timeout_ms)) + PATIENCE
+        Duration::from_millis(self.probe.interval_ms.saturating_add(self.probe.timeout_ms)) + TELL_EVERY + PATIENCE
     }
 
     /// As it is at `now`.
@@ -324,6 +310,8 @@ fn signature(probe: &str, cause: ProbeCause) -> Signature {
 mod tests {
     use super::*;
     use crate::config::probe_from_arg;
+    use crate::model::Mono;
+    use crate::probe::teller::Teller;
     use proptest::prelude::*;
 
     const START: i64 = 1_795_400_000;
@@ -347,7 +335,7 @@ mod tests {
                 None => ProbeOutcome::Up,
                 Some(cause) => ProbeOutcome::Down { cause, detail: "as a test".into() },
             };
-            let report = ProbeReport { probe: "web".into(), outcome, took_us: 100 };
+            let report = ProbeReport { probe: "web".into(), outcome, took_us: 100, unchanged: None };
             let signals = self.hysteresis.report(&report, self.now, &mut self.number);
             self.now = Wall(self.now.0 + 5_000_000);
             signals
@@ -457,12 +445,37 @@ mod tests {
         f.hysteresis.overdue(f.now);
         let s = f.hysteresis.state(f.now);
         assert_eq!((s.state, s.consecutive, s.stale_since), (ProbeState::Up, 2, Some(f.now)), "silence is no failure");
-        assert_eq!(f.hysteresis.patience(), Duration::from_secs(5 + 2 + 5));
+        assert_eq!(f.hysteresis.patience(), Duration::from_secs(5 + 2 + 10 + 5));
         f.all("U");
         assert_eq!(f.hysteresis.state(f.now).stale_since, None);
     }
 
     proptest! {
+        #[test]
+        fn what_is_not_told_one_by_one_changes_nothing(runs in proptest::collection::vec(any::<(bool, bool)>(), 0..200)) {
+            let mut probe = probe_from_arg("web=tcp:127.0.0.1:80").expect("a probe");
+            probe.interval_ms = 1_000;
+            let (mut all, mut told) = (Hysteresis::new(&probe, "h".into()), Hysteresis::new(&probe, "h".into()));
+            let mut teller = Teller::new("web", probe.recoveries);
+            let (mut numbers, mut opened) = ([0, 0], [Vec::new(), Vec::new()]);
+            // Mostly up, as services are.
+            for (s, down) in runs.iter().map(|(a, b)| *a && *b).enumerate() {
+                let outcome = match down {
+                    true => ProbeOutcome::Down { cause: ProbeCause::Refused, detail: "x".into() },
+                    false => ProbeOutcome::Up,
+                };
+                let at = Wall((START + s as i64) * 1_000_000);
+                let run = ProbeReport { probe: "web".into(), outcome: outcome.clone(), took_us: 1, unchanged: None };
+                let is_open = |s: &Signal| matches!(s, Signal::Opened(_));
+                opened[0].extend(all.report(&run, at, &mut numbers[0]).into_iter().filter(is_open));
+                if let Some(report) = teller.report(outcome, 1, Mono((s as u64 + 1_000) * 1_000_000_000)) {
+                    opened[1].extend(told.report(&report, at, &mut numbers[1]).into_iter().filter(is_open));
+                    prop_assert_eq!(told.state(at), all.state(at));
+                }
+            }
+            prop_assert_eq!(&opened[0], &opened[1]);
+        }
+
         #[test]
         fn openings_and_recoveries_alternate(
             runs in proptest::collection::vec(any::<bool>(), 0..400),

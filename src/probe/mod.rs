@@ -1,5 +1,5 @@
 //! Service probes: `check` looks once, `role` is the process that looks again and again (it may block,
-//! the core may not), `hysteresis` turns what was seen into events.
+//! the core may not), `teller` decides what of it the core is told, `hysteresis` turns that into events.
 
 mod answer;
 mod check;
@@ -7,14 +7,17 @@ mod hysteresis;
 mod net;
 mod process;
 pub mod role;
+mod status;
+mod teller;
 mod tls;
 mod unit;
 mod unix;
 mod web;
 
 pub use check::{Checker, check};
-pub use hysteresis::{Hysteresis, ProbeState, ProbeStatus};
+pub use hysteresis::Hysteresis;
 pub use role::ProbeOrder;
+pub use status::{ProbeState, ProbeStatus};
 
 use crate::model::{ProbeCause, ProbeOutcome};
 use std::io;
@@ -24,6 +27,8 @@ use std::io;
 pub enum Error {
     #[error("read an order from the parent: {0}")]
     Order(io::Error),
+    #[error("make a timer: {0}")]
+    Alarm(io::Error),
     #[error("start probes: {0} are more than the {max} that one process runs", max = crate::config::keys::PROBES_MAX)]
     TooMany(usize),
 }

@@ -1,18 +1,21 @@
-//! The `probe` role: a process that runs the probes and sends a [`ProbeReport`] per run.
+//! The `probe` role: a process that runs the probes and tells what they find.
 //!
 //! One thread per probe, because a look may hang in the resolver or in the kernel. The main thread
 //! waits for orders and watches the others: a look that is not back a second after its timeout is
 //! reported as timed out, again at every interval, until it comes back; its own late result is then
 //! dropped. So a probe never has more than one stuck thread. Nothing here polls: threads sleep until
-//! their next run, the main thread until an order or the next moment at which a look is overdue.
+//! their next run, the main thread until an order or until a look is overdue.
 
 use crate::config::ProbeConfig;
 use crate::config::keys::PROBES_MAX;
-use crate::model::{Mono, ProbeCause, ProbeOutcome, ProbeReport};
+use crate::model::{Mono, ProbeCause, ProbeOutcome};
+use crate::probe::teller::Teller;
 use crate::probe::{Checker, Error, Fail};
-use crate::sys::ipc::{Channel, PACKET_MAX, Received};
+use crate::sys::alarm::Alarm;
+use crate::sys::ipc::{self, Channel, PACKET_MAX, Received};
 use crate::sys::{clock, memory};
 use serde::{Deserialize, Serialize};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,7 +73,8 @@ pub fn run(channel: Channel) -> Result<(), Error> {
 }
 
 fn run_with(channel: Channel, make: Make) -> Result<(), Error> {
-    let role = Arc::new(Role { channel, make, state: Mutex::new(State::default()), wake: Condvar::new() });
+    let alarm = Alarm::new().map_err(Error::Alarm)?;
+    let role = Arc::new(Role { channel, make, alarm, state: Mutex::new(State::default()), wake: Condvar::new() });
     let result = role.orders();
     role.lock().stop = true;
     role.wake.notify_all();
@@ -80,6 +84,8 @@ fn run_with(channel: Channel, make: Make) -> Result<(), Error> {
 struct Role {
     channel: Channel,
     make: Make,
+    /// Set to the next moment at which something is due, by whoever changes that.
+    alarm: Alarm,
     state: Mutex<State>,
     /// Told when `stop` is set.
     wake: Condvar,
@@ -94,6 +100,7 @@ struct State {
 struct Slot {
     probe: Arc<ProbeConfig>,
     phase: Phase,
+    teller: Teller,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +122,8 @@ impl Role {
     fn orders(self: &Arc<Role>) -> Result<(), Error> {
         let mut buf = Vec::new();
         loop {
-            let wait = self.until_next_due(clock::mono());
-            match self.channel.recv::<ProbeOrder>(&mut buf, wait).map_err(Error::Order)? {
+            ipc::wait_any([self.channel.as_fd(), self.alarm.as_fd()]).map_err(Error::Order)?;
+            match self.channel.try_recv::<ProbeOrder>(&mut buf).map_err(Error::Order)? {
                 Received::Message(ProbeOrder::Start(probes)) => self.add(probes)?,
                 Received::Message(ProbeOrder::Stop) | Received::Closed => return Ok(()),
                 Received::Empty => {}
@@ -133,7 +140,8 @@ impl Role {
         }
         for probe in probes {
             // Due at once: `report_overdue` starts the thread.
-            state.slots.push(Slot { probe: Arc::new(probe), phase: Phase::NoThread { due: Mono(0) } });
+            let teller = Teller::new(&probe.name, probe.recoveries);
+            state.slots.push(Slot { probe: Arc::new(probe), phase: Phase::NoThread { due: Mono(0) }, teller });
         }
         Ok(())
     }
@@ -153,16 +161,19 @@ impl Role {
         loop {
             let since = clock::mono();
             let due = since.plus(timeout + OVERDUE);
-            self.lock().slots[slot].phase = Phase::Looking { since, due, overdue: false };
+            self.enter(slot, Phase::Looking { since, due, overdue: false });
             let (outcome, took_us) = catch_unwind(AssertUnwindSafe(|| look(timeout))).unwrap_or_else(|_| {
                 (Fail::new(ProbeCause::CannotProbe, "the probe panicked").outcome(), micros(clock::mono().since(since)))
             });
-            let phase = std::mem::replace(&mut self.lock().slots[slot].phase, Phase::Waiting);
+            let phase = self.enter(slot, Phase::Waiting);
             if matches!(phase, Phase::Looking { overdue: true, .. }) {
                 next = clock::mono();
             } else {
-                // When the other end is gone, the main thread sees it too and ends everything.
-                let _ = self.channel.send(&ProbeReport { probe: probe.name.clone(), outcome, took_us });
+                let report = self.lock().slots[slot].teller.report(outcome, took_us, clock::mono());
+                if let Some(report) = report {
+                    // When the other end is gone, the main thread sees it too and ends everything.
+                    let _ = self.channel.send(&report);
+                }
                 next = next.plus(interval).max(clock::mono());
             }
             if self.sleep_until(next) {
@@ -183,20 +194,28 @@ impl Role {
         }
     }
 
-    /// How long nothing can become due: a look that begins while we wait is due after its timeout at
-    /// the earliest.
-    fn until_next_due(&self, now: Mono) -> Option<Duration> {
-        let waits = self.lock();
-        let waits = waits.slots.iter().map(|s| match s.phase {
-            Phase::Waiting => Duration::from_millis(s.probe.timeout_ms) + OVERDUE,
-            Phase::Looking { due, .. } | Phase::NoThread { due } => due.since(now),
+    /// Puts a slot into another phase, and the alarm right; the phase that it was in.
+    fn enter(&self, slot: usize, phase: Phase) -> Phase {
+        let mut state = self.lock();
+        let before = std::mem::replace(&mut state.slots[slot].phase, phase);
+        self.arm(&state);
+        before
+    }
+
+    /// While it looks at nothing, the main thread sleeps.
+    fn arm(&self, state: &State) {
+        let due = state.slots.iter().filter_map(|s| match s.phase {
+            Phase::Waiting => None,
+            Phase::Looking { due, .. } | Phase::NoThread { due } => Some(due),
         });
-        waits.min()
+        // It cannot fail: the descriptor is a timer's and the time is valid.
+        let _ = self.alarm.set(due.min());
     }
 
     fn report_overdue(self: &Arc<Role>, now: Mono) {
         let mut reports = Vec::new();
-        for (i, slot) in self.lock().slots.iter_mut().enumerate() {
+        let mut state = self.lock();
+        for (i, slot) in state.slots.iter_mut().enumerate() {
             let again = now.plus(Duration::from_millis(slot.probe.interval_ms));
             match slot.phase {
                 Phase::Looking { since, due, .. } if now >= due => {
@@ -204,7 +223,8 @@ impl Role {
                     let took = now.since(since);
                     let timeout = crate::config::form::duration_text(slot.probe.timeout_ms);
                     let detail = format!("the look hangs since {} s, timeout {timeout}", took.as_secs());
-                    reports.push((slot.probe.clone(), Fail::new(ProbeCause::TimedOut, detail), micros(took)));
+                    let fail = Fail::new(ProbeCause::TimedOut, detail);
+                    reports.extend(slot.teller.report(fail.outcome(), micros(took), now));
                 }
                 Phase::NoThread { due } if now >= due => match self.spawn(i, &slot.probe) {
                     // The thread sets its phase itself; until then it counts as waiting.
@@ -212,15 +232,17 @@ impl Role {
                     Err(e) => {
                         slot.phase = Phase::NoThread { due: again };
                         let fail = Fail::new(ProbeCause::CannotProbe, format!("start a thread: {e}"));
-                        reports.push((slot.probe.clone(), fail, 0));
+                        reports.extend(slot.teller.report(fail.outcome(), 0, now));
                     }
                 },
                 _ => {}
             }
         }
-        for (probe, fail, took_us) in reports {
+        self.arm(&state);
+        drop(state);
+        for report in reports {
             // Without waiting: when the core is that far behind, the next interval tells it again.
-            let _ = self.channel.try_send(&ProbeReport { probe: probe.name.clone(), outcome: fail.outcome(), took_us });
+            let _ = self.channel.try_send(&report);
         }
     }
 }
@@ -241,7 +263,7 @@ fn jitter(name: &str, interval: Duration) -> Duration {
 mod tests {
     use super::*;
     use crate::config::probe_from_arg;
-    use crate::sys::ipc;
+    use crate::model::ProbeReport;
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     fn probe(name: &str, interval_ms: u64, timeout_ms: u64) -> ProbeConfig {

@@ -122,6 +122,15 @@ pub fn wait_readable(fd: BorrowedFd<'_>, wait: Option<Duration>) -> io::Result<b
     }
 }
 
+/// Waits until one of them has something to read (or has failed), or a signal came.
+pub fn wait_any<const N: usize>(fds: [BorrowedFd<'_>; N]) -> io::Result<()> {
+    let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! The machine's edge: the only folder with `unsafe`, the only clock, the only place that starts
 //! processes. One system call per wrapper, errors as `std::io::Error` with the errno kept.
 
+pub mod alarm;
 pub mod capability;
 pub mod clock;
 pub mod direct_io;
