@@ -32,6 +32,8 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// How long a parent that has ordered a stop is waited for when it does not read.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
+/// How often the consoles are sorted at most: a host of containers has mounts by the thousand, which come and go.
+const SORT_EVERY: Duration = Duration::from_secs(5);
 /// The mounts of this process.
 const MOUNTS: &str = "/proc/self/mountinfo";
 /// Records read before they are sent; some 100 KiB.
@@ -125,6 +127,7 @@ pub fn run(channel: Channel, sort: &Sort) -> Result<(), Error> {
         stop_by: None,
         mounts,
         remounted: false,
+        sort_at: now,
     };
     let still = || sort(&all) == sorted;
     role.serve(consoles, notices, &still)
@@ -146,6 +149,8 @@ struct Role {
     mounts: Option<File>,
     /// It has changed since the consoles were sorted.
     remounted: bool,
+    /// When they may be sorted again.
+    sort_at: Mono,
 }
 
 impl Role {
@@ -164,11 +169,15 @@ impl Role {
             if flow != Flow::Go {
                 break;
             }
-            if std::mem::take(&mut self.remounted) && !still() {
-                again = true;
-                break;
-            }
             let now = clock::mono();
+            if self.remounted && now >= self.sort_at {
+                self.remounted = false;
+                self.sort_at = now.plus(SORT_EVERY);
+                if !still() {
+                    again = true;
+                    break;
+                }
+            }
             let step = consoles.step(STEP_RECORDS, now, clock::wall(), &mut records);
             notices.extend(step.notices);
             self.unsaved |= !records.is_empty();
@@ -246,10 +255,15 @@ impl Role {
         if let Some(at) = self.readers.next_due(now) {
             due = due.min(at);
         }
+        if self.remounted {
+            due = due.min(self.sort_at);
+        }
         let mut fds: Vec<PollFd> = [self.channel.as_fd(), consoles.as_fd(), self.readers.as_fd()]
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .into();
-        fds.extend(self.mounts.as_ref().map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI)));
+        // Known already: another change need not wake us.
+        let mounts = self.mounts.as_ref().filter(|_| !self.remounted);
+        fds.extend(mounts.map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI)));
         poll_for(&mut fds, due.since(now))?;
         self.remounted |= fds.get(3).and_then(PollFd::any) == Some(true);
         Ok(())
