@@ -76,7 +76,10 @@ impl Channel {
 
     /// Reads one message if there is one.
     pub fn try_recv<M: DeserializeOwned>(&self, buf: &mut Vec<u8>) -> io::Result<Received<M>> {
-        buf.resize(PACKET_MAX, 0);
+        if buf.len() != PACKET_MAX {
+            // Zeroed by the kernel as it is touched: most messages are small, and the rest of it takes no memory.
+            *buf = vec![0; PACKET_MAX];
+        }
         loop {
             match recv(self.0.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT) {
                 Ok(0) => return Ok(Received::Closed),
