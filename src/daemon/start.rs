@@ -181,7 +181,7 @@ fn start_tail(
     state_file: &std::path::Path,
 ) -> (Option<Cursor>, Vec<String>) {
     let mut notices = Vec::new();
-    let start = TailOrder::Start { consoles: config.consoles.clone(), state_file: state_file.to_owned() };
+    let start = TailOrder::Start { consoles: config.consoles.clone(), aside: true, state_file: state_file.to_owned() };
     if let Err(e) = tail.ensure(clock::mono(), poller, &[start]) {
         notices.push(format!("start the tail role: {e}"));
         return (None, notices);

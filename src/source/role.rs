@@ -54,7 +54,8 @@ pub type Sort = dyn Fn(&[ConsoleConfig]) -> (Vec<ConsoleConfig>, Vec<Aside>);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum TailOrder {
     /// First, once.
-    Start { consoles: Vec<ConsoleConfig>, state_file: PathBuf },
+    /// `aside`: those on file systems that may stop answering are read by threads of their own, which begin when they can.
+    Start { consoles: Vec<ConsoleConfig>, aside: bool, state_file: PathBuf },
     /// How far the kernel log was read, to be kept with the rest.
     SaveCursor(Cursor),
     /// To be appended to the history.
@@ -95,16 +96,16 @@ enum Flow {
 pub fn run(channel: Channel, sort: &Sort) -> Result<(), Error> {
     raise_descriptor_limit();
     let mut packet = Vec::new();
-    let (all, state_file) = match channel.recv(&mut packet, Some(START_WITHIN)).map_err(Error::Channel)? {
-        Received::Message(TailOrder::Start { consoles, state_file }) => (consoles, state_file),
+    let (all, aside, state_file) = match channel.recv(&mut packet, Some(START_WITHIN)).map_err(Error::Channel)? {
+        Received::Message(TailOrder::Start { consoles, aside, state_file }) => (consoles, aside, state_file),
         Received::Message(_) => return Err(Error::NoStart("something else came")),
         Received::Empty => return Err(Error::NoStart("nothing came for 30 s")),
         Received::Closed => return Ok(()),
     };
     memory::be_frugal();
     // Before it is read, so that no change is missed. Without it, a file system that is mounted later is read like a local one.
-    let mounts = File::open(MOUNTS).ok();
-    let (configs, asides) = sort(&all);
+    let mounts = File::open(MOUNTS).ok().filter(|_| aside);
+    let (configs, asides) = if aside { sort(&all) } else { (all.clone(), Vec::new()) };
     memory::forget_code();
     let mut notices = Vec::new();
     let scribe = Scribe::start(state_file, &mut notices).map_err(Error::Channel)?;
@@ -218,6 +219,10 @@ impl Role {
         }
         self.scribe.finish(STOP_WITHIN);
         if again {
+            if !self.losses.counts.is_empty() {
+                let losses = std::mem::take(&mut self.losses);
+                self.send(&TailMessage::Losses(losses))?;
+            }
             self.send(&TailMessage::Remounted)?;
         }
         Ok(())

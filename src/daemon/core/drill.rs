@@ -16,7 +16,9 @@ impl Core {
         }
         let mut drill = Drill::new(client, name, console, probe, &self.identity)?;
         let now = clock::mono();
-        let start = TailOrder::Start { consoles: vec![drill.console.clone()], state_file: drill.state_file() };
+        let consoles = vec![drill.console.clone()];
+        // Begun when it says so: the drill writes its lines next.
+        let start = TailOrder::Start { consoles, aside: false, state_file: drill.state_file() };
         drill.tail.ensure(now, &mut self.poller, &[start]).map_err(|e| format!("start a tail role: {e}"))?;
         let start = ProbeOrder::start(std::slice::from_ref(&drill.target));
         drill.prober.ensure(now, &mut self.poller, &start).map_err(|e| format!("start a probe role: {e}"))?;

@@ -28,6 +28,7 @@ impl Core {
                 true => {
                     let start = TailOrder::Start {
                         consoles: self.config.consoles.clone(),
+                        aside: true,
                         state_file: self.state_file.clone(),
                     };
                     self.tail.ensure(now, &mut self.poller, &[start])

@@ -29,7 +29,7 @@ impl Tail {
         let here = consoles.clone();
         let sort = move |_: &[ConsoleConfig]| (here.clone(), aside.clone());
         let thread = std::thread::spawn(move || lastgasp::source::role::run(theirs, &sort));
-        channel.send(&TailOrder::Start { consoles, state_file: state_file.to_owned() }).expect("sends");
+        channel.send(&TailOrder::Start { consoles, aside: true, state_file: state_file.to_owned() }).expect("sends");
         let mut tail =
             Tail { channel, packet: Vec::new(), thread, records: Vec::new(), notices: Vec::new(), cursor: None };
         match tail.channel.recv(&mut tail.packet, Some(PATIENCE)).expect("receives") {
