@@ -6,20 +6,18 @@
 
 use crate::archive::Effort;
 use crate::capture::collectors::socket_text::{self, Owner, Owners};
-use crate::capture::collectors::{sockets, tasks};
+use crate::capture::collectors::{descriptors_summary, sockets, tasks};
 use crate::capture::content::Pieces;
 use crate::capture::guard::PER_PROCESS;
 use crate::capture::subject::Service;
 use crate::capture::{CollectError, Context, Sensitivity, Sink, Source, Spec, Tier};
 use crate::host::bytes::{pad_right, push_blanks, push_ip, push_number, push_right, push_safe, push_word};
 use crate::host::descriptors::{self, Fd, Open, Scanner, Scratch, Seen, Target, is_device, parse_mounts};
-use crate::host::limits::parse_limits;
 use crate::host::sockets::{CLOSE, Inet, LISTEN, Proto, Sockets, Unix, netstat_state};
 use crate::host::tasks::Table;
 use crate::host::worth;
 use crate::sys::capability::Capability;
 use std::collections::{HashMap, HashSet};
-use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -33,9 +31,6 @@ pub const SPEC: Spec = Spec {
     sensitivity: Sensitivity::Identifying,
     capabilities: &[Capability::SysPtrace],
 };
-
-/// Processes in the summary.
-const TOP: usize = 100;
 
 fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     let table = tasks::scan(ctx, sink)?;
@@ -51,7 +46,7 @@ fn run(ctx: &Context, sink: &mut Sink) -> Result<(), CollectError> {
     });
     let owners = Owners::new(held.collect(), &table);
     let index = Index::new(&sockets);
-    sink.put("lastgasp/descriptors_summary.txt", summary(ctx, &table, &opened, &index))?;
+    sink.put("lastgasp/descriptors_summary.txt", descriptors_summary::text(ctx, &table, &opened, &index))?;
     sink.put_pieces("sos_commands/networking/ss_-peaonmi", socket_text::ss(&sockets, &owners))?;
     sink.put_pieces("sos_commands/networking/netstat_-W_-neopa", socket_text::netstat(&sockets, &owners))?;
     let mounts = ctx.root.read("/proc/self/mountinfo", 4 << 20).map(|c| parse_mounts(&c.bytes)).unwrap_or_default();
@@ -129,7 +124,7 @@ fn scan(ctx: &Context, sink: &mut Sink, table: &Table, service: &Service) -> Res
 }
 
 /// Sockets by inode: two lists in the order of inodes.
-struct Index<'a> {
+pub(super) struct Index<'a> {
     inet: Vec<&'a Inet>,
     unix: Vec<&'a Unix>,
 }
@@ -144,11 +139,11 @@ impl<'a> Index<'a> {
         Index { inet, unix }
     }
 
-    fn inet(&self, inode: u32) -> Option<&'a Inet> {
+    pub(super) fn inet(&self, inode: u32) -> Option<&'a Inet> {
         self.inet.binary_search_by_key(&inode, |i| i.inode).ok().map(|at| self.inet[at])
     }
 
-    fn unix(&self, inode: u32) -> Option<&'a Unix> {
+    pub(super) fn unix(&self, inode: u32) -> Option<&'a Unix> {
         self.unix.binary_search_by_key(&inode, |u| u.inode).ok().map(|at| self.unix[at])
     }
 }
@@ -368,92 +363,6 @@ fn is_block_device(path: &[u8]) -> bool {
         || starts(b"mapper/") && name != b"mapper/control"
         || starts(b"loop") && name != b"loop-control"
         || starts(b"nvme") && name.contains(&b'n') && name[4..].contains(&b'n')
-}
-
-/// Descriptors of one process by what they are.
-#[derive(Default)]
-struct Kinds {
-    tcp: u64,
-    udp: u64,
-    unix: u64,
-    other_sockets: u64,
-    files: u64,
-    deleted: u64,
-    pipes: u64,
-    devices: u64,
-    anonymous: u64,
-}
-
-fn kinds(o: &Open, index: &Index) -> Kinds {
-    let mut k = Kinds::default();
-    for fd in &o.fds {
-        let counter = match &fd.target {
-            Target::Socket(inode) => match index.inet(*inode) {
-                Some(s) if s.proto == Proto::Tcp => &mut k.tcp,
-                Some(_) => &mut k.udp,
-                None if index.unix(*inode).is_some() => &mut k.unix,
-                None => &mut k.other_sockets,
-            },
-            Target::Pipe(_) => &mut k.pipes,
-            Target::Anonymous(_) | Target::Other(_) => &mut k.anonymous,
-            Target::Path(p) if is_device(p) => &mut k.devices,
-            Target::Path(_) if fd.target.is_deleted() => &mut k.deleted,
-            Target::Path(_) => &mut k.files,
-        };
-        *counter += 1;
-    }
-    k
-}
-
-/// The processes with the most descriptors, against their limit, and deleted files that still take space.
-fn summary(ctx: &Context, table: &Table, opened: &[Open], index: &Index) -> Vec<u8> {
-    let mut out = Vec::with_capacity(16_384);
-    let total: usize = opened.iter().map(|o| o.fds.len()).sum();
-    let _ = writeln!(out, "{total} descriptors in {} processes", opened.len());
-    // allocated, free (always 0 since Linux 2.6), most
-    if let Ok(c) = ctx.root.read("/proc/sys/fs/file-nr", 256) {
-        let text = c.text();
-        let mut w = text.split_whitespace();
-        if let (Some(used), Some(_), Some(most)) = (w.next(), w.next(), w.next()) {
-            let _ = writeln!(out, "open files of the machine: {used} of {most} (fs.file-max)");
-        }
-    }
-    let mut order: Vec<&Open> = opened.iter().collect();
-    order.sort_by_key(|o| (std::cmp::Reverse(o.fds.len()), o.pid));
-    out.extend_from_slice(
-        b"\nprocesses by number of descriptors, with their limit (RLIMIT_NOFILE, soft):\n\
-          \x20    PID    FDS      LIMIT    %    TCP    UDP   UNIX  SOCK?  FILES DELETED  PIPES    DEV   ANON COMM\n",
-    );
-    for o in order.iter().take(TOP) {
-        let limits = ctx.root.read(format!("/proc/{}/limits", o.pid), 4096).map(|c| parse_limits(&c.bytes));
-        let soft = limits.ok().and_then(|l| l.open_files).map(|l| l.soft);
-        let (shown, share) = match soft {
-            Some(Some(n)) => (n.to_string(), (o.fds.len() as u64 * 100 / n.max(1)).to_string()),
-            Some(None) => ("unlimited".into(), "0".into()),
-            None => ("?".into(), "?".into()),
-        };
-        let k = kinds(o, index);
-        let _ = write!(out, "{:>8} {:>6}{} {shown:>9} {share:>4}", o.pid, o.fds.len(), if o.more { "+" } else { " " });
-        let _ = write!(out, " {:>6} {:>6} {:>6} {:>6} {:>6}", k.tcp, k.udp, k.unix, k.other_sockets, k.files);
-        let _ = write!(out, " {:>7} {:>6} {:>6} {:>6} ", k.deleted, k.pipes, k.devices, k.anonymous);
-        push_word(&mut out, table.comm(o.pid));
-        out.push(b'\n');
-    }
-    deleted(&mut out, table, opened);
-    out
-}
-
-fn deleted(out: &mut Vec<u8>, table: &Table, opened: &[Open]) {
-    out.extend_from_slice(b"\nremoved files that are still open (their space is not free):\n");
-    let all = opened.iter().flat_map(|o| o.fds.iter().filter(|f| f.target.is_deleted()).map(move |f| (o.pid, f)));
-    for (pid, fd) in all.take(TOP) {
-        let Target::Path(path) = &fd.target else { continue };
-        let _ = write!(out, "{pid:>8} {:>5} ", fd.number);
-        push_word(out, table.get(pid).map_or(b"?", |p| &p.stat.comm));
-        out.push(b' ');
-        push_safe(out, path);
-        out.push(b'\n');
-    }
 }
 
 #[cfg(test)]

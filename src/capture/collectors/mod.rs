@@ -4,6 +4,7 @@ pub mod block_devices;
 pub mod cgroups;
 pub mod commands;
 pub mod descriptors;
+mod descriptors_summary;
 pub mod disk_benchmark;
 pub mod disk_rates;
 pub mod dns;
